@@ -1,0 +1,1 @@
+"""How a wish becomes processes: a pure library with no Django, no settings and no environment."""

@@ -1,0 +1,66 @@
+"""The router: a table from host names to addresses. Drivers: `nginx.py`, `memory.py`, held by one contract suite.
+
+A change is one small file (the truth, survives a crash) and one call; nothing is ever reloaded.
+Calls raise `RouterUnavailable` when the router does not answer and `RouterError` when it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class RouteState(StrEnum):
+    UP = "up"  # to the addresses
+    MAINTENANCE = "maintenance"  # 503, a page, Retry-After
+    DOWN = "down"  # nothing runs: 503, a page that says so
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One app's entry. `addresses` are "ip:port" of its instances that serve HTTP."""
+
+    app: str  # slug: the app's name
+    hosts: Sequence[str]
+    state: RouteState = RouteState.UP
+    addresses: Sequence[str] = ()
+    timeout_seconds: int = 60
+    max_body_bytes: int = 0  # 0 = the router's default
+    headers: Mapping[str, str] = field(default_factory=dict)
+    buffered: bool = True  # request bodies
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What an instance is busy with at this moment."""
+
+    requests: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppTraffic:
+    """Counters since the router started. `latency_buckets` maps an upper bound in ms to a cumulative count."""
+
+    requests: Mapping[str, int]  # by class: "2xx" …
+    latency_buckets: Mapping[float, int]
+    last_request_at: float | None  # Unix time
+
+
+class Router(Protocol):
+    def put(self, route: Route) -> None:
+        """Idempotent. A host that another app has: `RouterError` with id "host_taken"; nothing changed."""
+        ...
+
+    def remove(self, app: str) -> None: ...
+    def get(self, app: str) -> Route | None: ...
+    def table(self) -> Mapping[str, Route]: ...
+    def in_flight(self, app: str, address: str) -> InFlight: ...
+    def drained(self, app: str, address: str, *, timeout_seconds: float) -> bool:
+        """Wait until no request is in flight to an address that is no longer routed (WebSockets don't count)."""
+        ...
+
+    def traffic(self) -> Mapping[str, AppTraffic]: ...
+    def healthy(self) -> bool: ...
