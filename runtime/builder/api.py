@@ -97,9 +97,7 @@ class BuildResult:
     layers: Sequence[LayerInfo]
     process_types: Mapping[str, str]  # "web" -> the command line of the Procfile; without "release"
     release_command: str  # "" = none
-    default_process: Sequence[
-        str
-    ]  # image's own command is used for `web` when process_types has no entry: Dockerfile
+    default_process: Sequence[str]  # image's own command is used for `web` when process_types has no entry: Dockerfile
     exposed_port: int  # what a Dockerfile EXPOSEs; 0 = we choose $PORT
     health_checks: Mapping[str, Mapping[str, object]]  # from app.json, per process type, validated
     stack: str
