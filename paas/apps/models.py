@@ -1,0 +1,42 @@
+"""App: the named unit that is deployed and owned."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from paas.core.models import BaseModel
+
+
+class App(BaseModel):
+    name = models.CharField(max_length=30, unique=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="apps")
+    deploy_branch = models.CharField(max_length=200, default="main")
+    stack = models.CharField(max_length=40, default="debian-13")
+    maintenance = models.BooleanField(default=False)
+    # Which of the small networks in PAAS_NETWORK_POOL is the app's.
+    network_index = models.PositiveIntegerField(unique=True)
+    # Wishes are counted; convergence writes down up to which one the engine has been brought.
+    generation = models.PositiveIntegerField(default=0)
+    observed_generation = models.PositiveIntegerField(default=0)
+    restart_epoch = models.PositiveIntegerField(default=0)
+    current_release = models.ForeignKey(
+        "releases.Release", null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+    )
+    # Set when the owner has destroyed the app; the row goes when nothing of it runs any more.
+    destroyed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def network(self) -> str:
+        return f"paas-{self.name}"
+
+    @property
+    def repository(self) -> str:
+        """Where its images are in the registry. By id: a new app of the same name must not meet the old one's images."""
+        return f"apps/{self.id.hex}"

@@ -1,0 +1,116 @@
+"""A build's log: a file that stays, and a live stream for those who watch. Secrets are masked before either sees a line."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from paas.core.redis import client
+
+STREAM_SECONDS = 3600
+STREAM_LINES = 20_000
+MAX_LINE = 4000
+SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|PRIVATE|CREDENTIAL|AUTH|DSN|SALT|SIGNING|_KEY$|_URL$|_PWD$|CANARY", re.I
+)
+
+
+def secrets_of(config: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(value, mask) of the config vars that a log must not show, longest first: those whose name says so and those
+    whose value looks random. A plain word like `production` stays readable."""
+    found = []
+    for name, value in config.items():
+        mixed = bool(re.search(r"\d", value)) and bool(re.search(r"[A-Za-z]", value)) and " " not in value
+        if (SECRET_NAME.search(name) and len(value) >= 6) or (mixed and len(value) >= 16):
+            found += [(part, f"[{name}]") for part in {value, *value.splitlines()} if len(part) >= 6]
+    return sorted(found, key=lambda pair: len(pair[0]), reverse=True)
+
+
+def masked(line: str, secrets: Iterable[tuple[str, str]]) -> str:
+    for value, mask in secrets:
+        line = line.replace(value, mask)
+    return line
+
+
+def log_path(build_id: UUID | str) -> Path:
+    return settings.ENV.home / "builds" / f"{build_id}.log"
+
+
+def _key(build_id: UUID | str) -> str:
+    return f"paas:build:{build_id}"
+
+
+class BuildLog:
+    """Append-only; several processes may write to the same one (the build, then the release)."""
+
+    def __init__(self, build_id: UUID | str, secrets: Iterable[tuple[str, str]] = ()) -> None:
+        self._id = build_id
+        self._secrets = list(secrets)
+        self._lock = threading.Lock()
+        path = log_path(build_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = path.open("a", encoding="utf-8", errors="replace", buffering=1)
+
+    def write(self, line: str) -> None:
+        text = masked(line, self._secrets)[:MAX_LINE].rstrip("\r\n")
+        with self._lock:
+            self._file.write(text + "\n")
+            self._send({"t": text})
+
+    def end(self, accepted: bool, text: str) -> None:
+        """The last entry: what the pusher is told. Nothing follows it."""
+        with self._lock:
+            self._send({"e": "done" if accepted else "failed", "t": masked(text, self._secrets)})
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _send(self, fields: dict[str, str]) -> None:
+        try:
+            pipe = client().pipeline(transaction=False)
+            pipe.xadd(_key(self._id), fields, maxlen=STREAM_LINES, approximate=True)
+            pipe.expire(_key(self._id), STREAM_SECONDS)
+            pipe.execute()
+        except redis.RedisError:
+            pass  # nobody can watch, but the file has it
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line; or, with `end`, the outcome ("done" or "failed") and the words for it."""
+
+    text: str
+    end: str = ""
+
+
+def follow(build_id: UUID | str, *, idle_seconds: float) -> Iterator[Entry | None]:
+    """Everything from the beginning, then live until the end entry. None whenever nothing came for `idle_seconds`."""
+    seen = "0"
+    while True:
+        try:
+            answer = client().xread({_key(build_id): seen}, count=500, block=int(idle_seconds * 1000))
+        except redis.RedisError:
+            threading.Event().wait(min(idle_seconds, 1))
+            answer = []
+        if not answer:
+            yield None
+            continue
+        for seen, fields in answer[0][1]:
+            yield Entry(fields.get("t", ""), fields.get("e", ""))
+
+
+def read(build_id: UUID | str) -> Iterator[str]:
+    """The log as far as it is written."""
+    try:
+        with log_path(build_id).open(encoding="utf-8", errors="replace") as file:
+            yield from (line.rstrip("\n") for line in file)
+    except FileNotFoundError:
+        return

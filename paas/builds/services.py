@@ -1,0 +1,410 @@
+"""Start builds, run them, cancel them, take up those whose worker died. The job, not the push, finishes the push."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import current_app as queue
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from paas.accounts.models import User
+from paas.apps.models import App
+from paas.apps.selectors import repository_path, url
+from paas.builds.log import BuildLog, log_path, secrets_of
+from paas.builds.models import ACTIVE, Build, BuildStatus
+from paas.builds.selectors import refusal
+from paas.core import audit
+from paas.core.redis import Waiter, signal
+from paas.releases import services as releases
+from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus
+from paas.releases.selectors import wished_release
+from paas.wiring import builder
+from runtime.builder.api import BuildLimits, BuildRequest, BuildResult
+from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserError
+from runtime.git import repository as git
+from runtime.git.api import Push, RefUpdate
+from runtime.git.tree import GitTree
+
+log = structlog.get_logger()
+
+CLAIM_SECONDS = 30
+MAX_ATTEMPTS = 3
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+def start_push_build(app: App, push: Push, *, by: User, received_seconds: float) -> Build:
+    """The pack waits in quarantine; from here on the job owns it. Waiting builds of the app are superseded."""
+    author, subject = git.commit_message(push.repository, push.quarantine, push.update.new)
+    with transaction.atomic():
+        App.objects.select_for_update().get(pk=app.pk)
+        waiting = list(app.builds.filter(status=BuildStatus.PENDING))
+        number = (app.builds.aggregate(last=Max("number"))["last"] or 0) + 1
+        build = Build.objects.create(
+            app=app,
+            number=number,
+            created_by=by,
+            ref=push.update.ref,
+            old=push.update.old,
+            new=push.update.new,
+            quarantine=str(push.quarantine or ""),
+            shallow=list(push.shallow),
+            commit_subject=subject[:200],
+            seconds={"received": round(received_seconds, 3)},
+        )
+        audit.record(
+            "build.create", by=by, app_id=app.id, app_name=app.name, number=number, commit=push.update.new, author=author
+        )
+    BuildLog(build.pk).close()
+    for old in waiting:
+        _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer push took its place.")
+    queue.send_task("builds.run_build", args=[str(build.pk)], queue="builds")
+    log.info("build_created", app=app.name, build=number, commit=push.update.new)
+    return build
+
+
+def cancel_build(build: Build, *, by: User) -> None:
+    """A waiting one ends at once, a running one when its container is dead. Raises `Conflict` when it is over."""
+    if build.is_finished:
+        raise Conflict(f"Build {build.number} is over: it {build.status}.", id="build_finished")
+    audit.record("build.cancel", by=by, app_id=build.app_id, app_name=build.app.name, number=build.number)
+    Build.objects.filter(pk=build.pk).update(cancel_requested_at=timezone.now())
+    if not _end_waiting(build, BuildStatus.CANCELLED, f"Cancelled by {by.email}."):
+        signal(f"cancel:{build.pk}")
+
+
+def run_build(build_id: str) -> None:
+    """Returns at once when somebody else has it, or when another build of the app is running (that one wakes us)."""
+    build = _claim(build_id)
+    if build is None:
+        return
+    with structlog.contextvars.bound_contextvars(app=build.app.name, build=build.number):
+        claim = _Claim(build)
+        try:
+            _run(build, claim)
+        finally:
+            claim.release()
+            _start_next(build.app)
+
+
+def take_up_lost_builds() -> int:
+    """For the sweep: builds whose worker died, and waiting ones whose message was lost."""
+    now = timezone.now()
+    lost = Build.objects.filter(status=BuildStatus.BUILDING, claimed_until__lt=now)
+    stale = Build.objects.filter(status=BuildStatus.PENDING, created_at__lt=now - timedelta(seconds=20))
+    count = 0
+    for build in [*lost, *stale]:
+        if build.status == BuildStatus.PENDING and build.app.builds.filter(status=BuildStatus.BUILDING).exists():
+            continue
+        log.warning("build_taken_up", app=build.app.name, build=build.number, status=build.status)
+        queue.send_task("builds.run_build", args=[str(build.pk)], queue="builds", retry=False)
+        count += 1
+    return count
+
+
+def push_of(build: Build) -> Push:
+    return Push(
+        repository=repository_path(build.app),
+        quarantine=Path(build.quarantine) if build.quarantine else None,
+        update=RefUpdate(build.ref, build.old, build.new),
+        shallow=tuple(build.shallow),
+    )
+
+
+class _Claim:
+    """Renews the claim while we work, and tells when it, or the build, is no longer ours."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self.started = time.monotonic()
+        self.deadline = self.started + settings.ENV.build_timeout_seconds
+        self.lost = self.cancelled = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True, name=f"claim {build.pk}")
+        self._thread.start()
+
+    def _renew(self) -> None:
+        cancel = Waiter(f"cancel:{self.build.pk}")
+        renew_at = time.monotonic() + CLAIM_SECONDS / 3
+        try:
+            while not self._done.is_set():
+                if cancel.wait(1) or time.monotonic() >= renew_at:
+                    renew_at = time.monotonic() + CLAIM_SECONDS / 3
+                    mine = Build.objects.filter(
+                        pk=self.build.pk, status=BuildStatus.BUILDING, claimed_by=self.build.claimed_by
+                    )
+                    self.lost = not mine.update(claimed_until=timezone.now() + timedelta(seconds=CLAIM_SECONDS))
+                    self.cancelled = Build.objects.filter(pk=self.build.pk, cancel_requested_at__isnull=False).exists()
+        finally:
+            connection.close()
+
+    def check(self) -> None:
+        """Raises `BuildCancelled`, or `BuildFailed` after the deadline."""
+        if self.cancelled:
+            raise BuildCancelled("The build was cancelled.", hint="Push again to start another one.")
+        if self.lost:
+            raise BuildCancelled("Another worker has taken this build over.", id="claim_lost")
+        if time.monotonic() > self.deadline:
+            raise BuildFailed(
+                f"The build took longer than {settings.ENV.build_timeout_seconds} seconds.",
+                hint="Make it shorter, or raise PAAS_BUILD_TIMEOUT on the host.",
+                id="build_timeout",
+            )
+
+    def release(self) -> None:
+        self._done.set()
+
+
+class _Console:
+    """What the builder says goes to the log in the form people know from Heroku."""
+
+    def __init__(self, out: BuildLog, claim: _Claim) -> None:
+        self._out, self._claim = out, claim
+
+    def step(self, text: str) -> None:
+        self._out.write(f"-----> {text}")
+
+    def line(self, text: str) -> None:
+        self._out.write(f"       {text}")
+
+    def check(self) -> None:
+        self._claim.check()
+
+
+def _claim(build_id: str | UUID) -> Build | None:
+    now = timezone.now()
+    claim: dict[str, Any] = {
+        "claimed_by": f"{WORKER}:{threading.get_ident()}:{time.monotonic_ns()}",
+        "claimed_until": now + timedelta(seconds=CLAIM_SECONDS),
+    }
+    try:
+        with transaction.atomic():
+            fresh = Build.objects.filter(pk=build_id, status=BuildStatus.PENDING).update(
+                status=BuildStatus.BUILDING, started_at=now, **claim
+            )
+            taken = fresh or Build.objects.filter(
+                pk=build_id, status=BuildStatus.BUILDING, claimed_until__lt=now
+            ).update(**claim)
+    except IntegrityError:
+        return None  # another build of this app is running; it wakes us when it ends
+    if not taken:
+        return None
+    build = Build.objects.select_related("app", "app__owner", "created_by", "release", "image").get(pk=build_id)
+    build.attempts += 1
+    build.save(update_fields=["attempts"])
+    return build
+
+
+def _start_next(app: App) -> None:
+    waiting = app.builds.filter(status=BuildStatus.PENDING).order_by("number").first()
+    if waiting:
+        queue.send_task("builds.run_build", args=[str(waiting.pk)], queue="builds", retry=False)
+
+
+def _run(build: Build, claim: _Claim) -> None:
+    base = wished_release(build.app)
+    config: dict[str, str] = dict(base.config) if base else {}
+    out = BuildLog(build.pk, secrets_of(config))
+    console = _Console(out, claim)
+    try:
+        if build.attempts > 1:
+            out.write("-----> The worker of this build stopped; another one goes on with it")
+        if build.attempts > MAX_ATTEMPTS:
+            raise BuildFailed(
+                f"Its worker died {MAX_ATTEMPTS} times.",
+                hint="Look into the platform's log for the reason, then push again.",
+                id="worker_died",
+            )
+        _check_still_wanted(build)
+        if build.image is None:
+            _make_image(build, config, console)
+        if build.release is None:
+            _make_release(build)
+        _wait_for_release(build, claim, out)
+        git.finish_push(push_of(build), allow_force=True)
+        _succeed(build, claim, out)
+    except BuildCancelled as exc:
+        if exc.id != "claim_lost":
+            _fail(build, out, exc, BuildStatus.CANCELLED)
+    except UserError as exc:
+        _fail(build, out, exc, BuildStatus.FAILED)
+    except Failure as exc:
+        log.exception("build_broke", error=exc.id)
+        _fail(build, out, exc, BuildStatus.FAILED)
+    except Exception:
+        log.exception("build_broke")
+        unexpected = Failure(
+            "The platform made a mistake while building.",
+            hint=f"It is logged under build {build.pk}. Tell the operator; pushing again may help.",
+            id="internal_error",
+        )
+        _fail(build, out, unexpected, BuildStatus.FAILED)
+    finally:
+        out.close()
+
+
+def _check_still_wanted(build: Build) -> None:
+    """Refuse early what the end would refuse: the branch has moved on, or the app is gone."""
+    build.app.refresh_from_db()
+    if build.app.destroyed_at is not None:
+        raise Conflict(f"The app {build.app.name} was destroyed.", id="app_destroyed")
+
+
+def _make_image(build: Build, config: dict[str, str], console: _Console) -> None:
+    push = push_of(build)
+    request = BuildRequest(
+        app=build.app.name,
+        repository=build.app.repository,
+        source=GitTree(push.repository, push.quarantine, build.new),
+        environment=config,
+        tags=[f"git-{build.new[:12]}"],
+        labels={"paas.app": build.app.name, "paas.app-id": str(build.app_id), "paas.home": str(settings.ENV.home)},
+        build_id=str(build.pk),
+        limits=BuildLimits(
+            memory_bytes=settings.ENV.build_memory_bytes, deadline_seconds=settings.ENV.build_timeout_seconds
+        ),
+        stack=build.app.stack,
+    )
+    started = time.monotonic()
+    result = builder().build(request, console)
+    console.check()
+    build.seconds |= {"built": round(time.monotonic() - started, 3)}
+    build.image = _record_image(build, result)
+    build.save(update_fields=["image", "seconds", "updated_at"])
+
+
+@transaction.atomic
+def _record_image(build: Build, result: BuildResult) -> Image:
+    image, _ = Image.objects.update_or_create(
+        app=build.app,
+        digest=result.digest,
+        defaults={
+            "repository": result.repository,
+            "size_bytes": result.size,
+            "layers": [
+                {"kind": layer.kind, "digest": layer.digest, "size": layer.size, "reused": layer.reused}
+                for layer in result.layers
+            ],
+            "process_types": dict(result.process_types),
+            "release_command": result.release_command,
+            "health_checks": {process: dict(check) for process, check in result.health_checks.items()},
+            "exposed_port": result.exposed_port,
+            "uses_launcher": result.launcher,
+            "has_health_check": result.has_image_health_check,
+            "stack": result.stack,
+            "buildpacks": list(result.buildpacks),
+            "commit": build.new,
+            "commit_subject": build.commit_subject,
+        },
+    )
+    releases.set_tag(build.app, f"git-{build.new[:12]}", image)
+    return image
+
+
+@transaction.atomic
+def _make_release(build: Build) -> None:
+    """One transaction: a release without its build could not be told what became of it."""
+    assert build.image is not None
+    description = f"Deploy {build.new[:8]}" + (f" {build.commit_subject}" if build.commit_subject else "")
+    build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
+    build.save(update_fields=["release", "updated_at"])
+
+
+def _wait_for_release(build: Build, claim: _Claim, out: BuildLog) -> None:
+    """Until convergence has made it live. Raises what it failed with."""
+    assert build.release is not None
+    waiter = Waiter(f"release:{build.release.pk}")
+    started = time.monotonic()
+    while True:
+        release = Release.objects.get(pk=build.release.pk)
+        if release.status not in UNFINISHED:
+            break
+        try:
+            claim.check()
+        except BuildFailed as exc:
+            releases.fail_release(release, exc)
+            signal(f"release-changed:{build.app_id}")
+            raise
+        waiter.wait(1)
+    build.release = release
+    build.seconds |= {"released": round(time.monotonic() - started, 3)}
+    if release.status == ReleaseStatus.SUCCEEDED:
+        return
+    if release.status == ReleaseStatus.SUPERSEDED:
+        raise Conflict(f"v{release.version} was superseded: {release.reason}", id="superseded")
+    raise UserError(release.reason, hint=release.hint, id=release.error_id)
+
+
+def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:
+    assert build.release is not None
+    seconds = build.seconds
+    live = time.monotonic() - claim.started + seconds.get("received", 0)
+    seconds["live"] = round(live, 3)
+    out.write(f"-----> v{build.release.version} is live at {url(build.app)}")
+    out.write(
+        f"       received {seconds.get('received', 0):.2f} s, built {seconds.get('built', 0):.2f} s, "
+        f"released {seconds.get('released', 0):.2f} s, live after {live:.2f} s"
+    )
+    _finish(build, BuildStatus.SUCCEEDED, None)
+    out.end(True, "")
+    log.info("build_succeeded", release=build.release.version, **{f"{k}_s": v for k, v in seconds.items()})
+
+
+def _fail(build: Build, out: BuildLog, failure: Failure, status: BuildStatus) -> None:
+    for text in (failure.message, failure.hint):
+        for line in text.splitlines():
+            out.write(f" !     {line}")
+    with suppress(Failure, OSError):
+        git.abandon_push(push_of(build))
+    if build.release is not None and build.release.status == ReleaseStatus.SUCCEEDED:
+        out.write(f" !     v{build.release.version} is live, but the branch could not be moved.")
+    _finish(build, status, failure)
+    out.end(False, refusal(build))
+    log.info("build_ended", status=status.value, error=failure.id)
+
+
+def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> None:
+    build.status, build.finished_at = status, timezone.now()
+    if failure is not None:
+        build.error_id, build.reason, build.hint = failure.id, failure.message, failure.hint
+    build.quarantine = ""
+    build.save(
+        update_fields=["status", "finished_at", "error_id", "reason", "hint", "quarantine", "seconds", "updated_at"]
+    )
+
+
+def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
+    """End a build that nobody has begun. False when somebody has."""
+    push = push_of(build)
+    ended = Build.objects.filter(pk=build.pk, status=BuildStatus.PENDING).update(
+        status=status, reason=reason, finished_at=timezone.now(), quarantine=""
+    )
+    if not ended:
+        return False
+    build.refresh_from_db()
+    git.abandon_push(push)
+    out = BuildLog(build.pk)
+    out.write(f" !     {reason}")
+    out.end(False, refusal(build))
+    out.close()
+    return True
+
+
+def forget_builds(app: App, *, keep: int = 50, before: datetime | None = None) -> None:
+    """Drop all but the newest builds, logs included."""
+    old = app.builds.exclude(status__in=ACTIVE).order_by("-number")[keep:]
+    for build in old:
+        if before is None or build.created_at < before:
+            log_path(build.pk).unlink(missing_ok=True)
+            build.delete()

@@ -1,0 +1,22 @@
+"""Addresses for the queue. Every one of them is a hint to look sooner; the sweep looks anyway."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from paas.convergence import services
+
+
+@shared_task(name="convergence.converge", acks_late=True, ignore_result=True)
+def converge(app_id: str) -> None:
+    services.converge(app_id)
+
+
+@shared_task(name="convergence.retire", acks_late=True, ignore_result=True)
+def retire(app_id: str, container_id: str, address: str, grace_seconds: int) -> None:
+    services.retire(app_id, container_id, address, grace_seconds)
+
+
+@shared_task(name="convergence.sweep", acks_late=True, ignore_result=True)
+def sweep() -> None:
+    services.sweep()

@@ -1,0 +1,44 @@
+"""Request ids and the content security policy."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from paas.core import audit
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestIdMiddleware:
+    """Takes the router's X-Request-Id (or makes one), binds it to the log and the audit trail, and sends it back."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+        request.META["paas.request_id"] = request_id
+        with audit.through("dashboard", request_id):
+            response = self.get_response(request)
+        response.headers.setdefault("X-Request-Id", request_id)
+        return response
+
+
+class ContentSecurityPolicyMiddleware:
+    """No inline script, no foreign origin."""
+
+    POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", self.POLICY)
+        return response

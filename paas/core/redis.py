@@ -1,0 +1,99 @@
+"""The one connection pool to Redis: locks with a lease, and live streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import redis
+from django.conf import settings
+from redis.exceptions import LockError, LockNotOwnedError
+
+
+@lru_cache(maxsize=1)
+def client() -> redis.Redis:
+    # Block for less than the socket's time-out (5 s by default): XREAD BLOCK would be cut otherwise.
+    return redis.Redis.from_url(settings.ENV.redis_url, decode_responses=True, socket_timeout=10, health_check_interval=30)
+
+
+class LeaseLost(Exception):
+    """Somebody else may hold the lock by now: stop changing things."""
+
+
+class Lease:
+    """A held lock, renewed in the background; `still_held` says whether it can be relied on."""
+
+    def __init__(self, lock: redis.lock.Lock, seconds: float) -> None:
+        self._lock, self._seconds = lock, seconds
+        self._done = threading.Event()
+        self.lost = False
+        self._thread = threading.Thread(target=self._renew, daemon=True, name=f"lease {lock.name}")
+        self._thread.start()
+
+    def _renew(self) -> None:
+        while not self._done.wait(self._seconds / 3):
+            try:
+                self._lock.reacquire()
+            except LockNotOwnedError:
+                self.lost = True
+                return
+            except redis.RedisError:
+                continue  # Redis restarts: the lease may survive; the next round tells
+
+    def check(self) -> None:
+        if self.lost:
+            raise LeaseLost(self._lock.name)
+
+    def release(self) -> None:
+        self._done.set()
+        try:
+            self._lock.release()
+        except (LockError, redis.RedisError):
+            pass  # expired or Redis is away: it is free either way
+
+
+@contextmanager
+def lease(name: str, *, seconds: float = 20, wait_seconds: float = 0) -> Iterator[Lease | None]:
+    """Hold the lock `name` while inside; None when somebody else has it. Free by itself after `seconds` without renewal."""
+    lock = client().lock(f"paas:lock:{name}", timeout=seconds, sleep=0.02, thread_local=False)
+    if not lock.acquire(blocking=wait_seconds > 0, blocking_timeout=wait_seconds or None):
+        yield None
+        return
+    held = Lease(lock, seconds)
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def signal(topic: str) -> None:
+    """Wake whoever waits for `topic`. Losing one does no harm: waiters look again by themselves."""
+    try:
+        pipe = client().pipeline(transaction=False)
+        pipe.xadd(f"paas:signal:{topic}", {"": ""}, maxlen=1)
+        pipe.expire(f"paas:signal:{topic}", 600)
+        pipe.execute()
+    except redis.RedisError:
+        pass
+
+
+class Waiter:
+    """Remembers what it has seen, so that a signal between two waits is not lost."""
+
+    def __init__(self, topic: str) -> None:
+        self._key = f"paas:signal:{topic}"
+        self._seen = "0"
+
+    def wait(self, seconds: float) -> bool:
+        """True when a signal came; False after `seconds` (at most 5), and at once when Redis does not answer."""
+        try:
+            answer = client().xread({self._key: self._seen}, block=int(min(seconds, 5) * 1000))
+        except redis.RedisError:
+            threading.Event().wait(min(seconds, 0.5))
+            return False
+        if not answer:
+            return False
+        self._seen = answer[0][1][-1][0]
+        return True

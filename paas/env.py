@@ -1,0 +1,175 @@
+"""Every environment variable we read: typed, documented, checked at start-up. Nothing else reads the environment.
+
+What a variable was at the first `bin/up` is kept in `PAAS_HOME/paas.env` and serves as its default from then on, so that
+later commands find the same platform. The environment wins over that file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class BadEnvironment(Exception):
+    """A variable has a value we can't use. The message names it and says what would do."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    name: str
+    default: str
+    about: str
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("PAAS_HOME", "var/ in the checkout", "The one folder that holds all state."),
+    Variable("PAAS_DOMAIN", "localhost", "Apps answer at APP.DOMAIN, the platform at dashboard., git. and api.DOMAIN."),
+    Variable("PAAS_HTTP_ADDRESS", "0.0.0.0", "Address the router listens on."),
+    Variable("PAAS_HTTP_PORT", "80", "Port of the router for HTTP."),
+    Variable("PAAS_HTTPS_PORT", "443", "Port of the router for HTTPS; 0 switches it off."),
+    Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry."),
+    Variable("PAAS_REGISTRY_URL", "", "Another registry instead of the bundled one; credentials may be part of the URL."),
+    Variable("DATABASE_URL", "", "postgres://user:password@host/name instead of SQLite under PAAS_HOME."),
+    Variable("REDIS_URL", "", "Another Redis instead of the bundled one."),
+    Variable("DOCKER_HOST", "unix:///var/run/docker.sock", "The container engine."),
+    Variable("PAAS_NETWORK_POOL", "10.210.0.0/16", "Each app gets its own small network out of this range."),
+    Variable("PAAS_DEBIAN_MIRROR", "", "Mirror for the stacks; mmdebstrap's own default when empty."),
+    Variable("PAAS_STACK_CACHE", "", "Folder that keeps stacks already made, shared by several homes; none when empty."),
+    Variable("PAAS_CA_BUNDLE", "the host's bundle", "CA certificates that build containers trust."),
+    Variable("PAAS_BUILD_*", "", "Given to every build container without the prefix: PAAS_BUILD_HTTPS_PROXY, …"),
+    Variable("PAAS_BUILD_MOUNTS", "", "Folders of the host that builds may read, separated by colons."),
+    Variable("PAAS_BUILD_MEMORY_MB", "2048", "Memory limit of a build container."),
+    Variable("PAAS_BUILD_TIMEOUT", "1200", "Seconds after which a build is stopped."),
+    Variable("PAAS_MAX_PUSH_MB", "256", "Largest pack that a push may send."),
+    Variable("PAAS_APP_MEMORY_MB", "512", "Default memory limit of an instance."),
+    Variable("PAAS_DEBUG", "0", "1 shows tracebacks in the browser. Never in production."),
+    Variable("PAAS_LOG_FORMAT", "text", "`json` for one JSON object a line."),
+)
+
+# Settings of package managers that builds inherit from the host as they are: this is how builds work behind a corporate
+# proxy without anybody configuring anything twice.
+INHERITED = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT",
+    "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_HTTP_TIMEOUT",
+    "NPM_CONFIG_REGISTRY", "npm_config_registry",
+)  # fmt: skip
+
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+@dataclass(frozen=True)
+class Env:
+    home: Path
+    domain: str
+    http_address: str
+    http_port: int
+    https_port: int
+    registry_port: int
+    registry_url: str
+    database_url: str
+    redis_url: str
+    docker_host: str
+    network_pool: str
+    debian_mirror: str
+    stack_cache: Path | None
+    ca_bundle: Path | None
+    build_environment: Mapping[str, str]
+    build_mounts: tuple[Path, ...]
+    build_memory_bytes: int
+    build_timeout_seconds: int
+    max_push_bytes: int
+    app_memory_bytes: int
+    debug: bool
+    log_format: str
+    external_registry: bool = field(default=False)
+    external_redis: bool = field(default=False)
+
+    @property
+    def run_dir(self) -> Path:
+        """Unix sockets: web.sock, git.sock, redis.sock."""
+        return self.home / "run"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.home / "secret.key"
+
+    @property
+    def saved_file(self) -> Path:
+        return self.home / "paas.env"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Env:
+    """Raises `BadEnvironment`."""
+    given = dict(os.environ if environ is None else environ)
+    home = Path(given.get("PAAS_HOME") or CHECKOUT / "var").absolute()
+    saved = {k: v for k, v in dotenv_values(home / "paas.env").items() if v is not None}
+    values = {**saved, **{k: v for k, v in given.items() if v != "" or k not in saved}}
+
+    def text(name: str, default: str = "") -> str:
+        return values.get(name, "").strip() or default
+
+    def number(name: str, default: int, check: Callable[[int], bool] = lambda n: n >= 0) -> int:
+        raw = text(name, str(default))
+        if not raw.isascii() or not raw.isdigit() or not check(int(raw)):
+            raise BadEnvironment(f"{name} is {raw!r}. Set it to a whole number, such as {default}.")
+        return int(raw)
+
+    def port(name: str, default: int) -> int:
+        return number(name, default, lambda n: 0 <= n <= 65535)
+
+    longest = home / "router" / "run" / "admin.sock"
+    if len(str(longest).encode()) > 100:
+        raise BadEnvironment(
+            f"PAAS_HOME is {home}: too long for the sockets under it (Unix sockets end at 107 bytes). Choose a shorter path."
+        )
+    domain = text("PAAS_DOMAIN", "localhost").lower().strip(".")
+    if not domain.replace(".", "").replace("-", "").isalnum() or not domain.isascii():
+        raise BadEnvironment(f"PAAS_DOMAIN is {domain!r}. Set it to a domain name, such as apps.example.com.")
+    registry_port = port("PAAS_REGISTRY_PORT", 5000)
+    bundle = text("PAAS_CA_BUNDLE") or text("SSL_CERT_FILE") or next((p for p in CA_BUNDLES if Path(p).exists()), "")
+    special = {"PAAS_BUILD_MOUNTS", "PAAS_BUILD_MEMORY_MB", "PAAS_BUILD_TIMEOUT"}
+    build_environment = {name: values[name] for name in INHERITED if values.get(name)}
+    build_environment |= {
+        name.removeprefix("PAAS_BUILD_"): value
+        for name, value in values.items()
+        if name.startswith("PAAS_BUILD_") and name not in special
+    }
+    mounts = [Path(p) for p in text("PAAS_BUILD_MOUNTS").split(":") if p]
+    find_links = text("PIP_FIND_LINKS")
+    if find_links.startswith("/") and Path(find_links).is_dir():
+        mounts.append(Path(find_links))
+        build_environment.setdefault("UV_FIND_LINKS", find_links)
+        build_environment.setdefault("PIP_FIND_LINKS", find_links)
+    return Env(
+        home=home,
+        domain=domain,
+        http_address=text("PAAS_HTTP_ADDRESS", "0.0.0.0"),  # noqa: S104: the router is for visitors
+        http_port=port("PAAS_HTTP_PORT", 80),
+        https_port=port("PAAS_HTTPS_PORT", 443),
+        registry_port=registry_port,
+        registry_url=text("PAAS_REGISTRY_URL", f"http://127.0.0.1:{registry_port}"),
+        database_url=text("DATABASE_URL"),
+        redis_url=text("REDIS_URL", f"unix://{home}/run/redis.sock?db=0"),
+        docker_host=text("DOCKER_HOST", "unix:///var/run/docker.sock"),
+        network_pool=text("PAAS_NETWORK_POOL", "10.210.0.0/16"),
+        debian_mirror=text("PAAS_DEBIAN_MIRROR"),
+        stack_cache=Path(text("PAAS_STACK_CACHE")) if text("PAAS_STACK_CACHE") else None,
+        ca_bundle=Path(bundle) if bundle else None,
+        build_environment=build_environment,
+        build_mounts=tuple(mounts),
+        build_memory_bytes=number("PAAS_BUILD_MEMORY_MB", 2048) * 1024 * 1024,
+        build_timeout_seconds=number("PAAS_BUILD_TIMEOUT", 1200),
+        max_push_bytes=number("PAAS_MAX_PUSH_MB", 256) * 1024 * 1024,
+        app_memory_bytes=number("PAAS_APP_MEMORY_MB", 512) * 1024 * 1024,
+        debug=text("PAAS_DEBUG", "0") == "1",
+        log_format=text("PAAS_LOG_FORMAT", "text"),
+        external_registry=bool(text("PAAS_REGISTRY_URL")),
+        external_redis=bool(text("REDIS_URL")),
+    )

@@ -1,0 +1,42 @@
+"""The formation of an app: its process types with their sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from paas.apps.models import App
+from paas.releases.models import Release
+from paas.releases.selectors import wished_release
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    process: str
+    command: str
+    quantity: int
+    memory_bytes: int
+    cpu_shares: int
+
+
+def formation(app: App, release: Release | None = None) -> list[Process]:
+    """Every process type of the release (the wished one by default), also those scaled to nothing."""
+    release = release or wished_release(app)
+    if release is None or release.image is None:
+        return []
+    types = dict(release.process_types) or {"web": ""}  # a Dockerfile without a Procfile: the image's own command
+    scales = {row.process: row for row in app.scales.all()}
+    processes = []
+    for process, command in sorted(types.items()):
+        row = scales.get(process)
+        processes.append(
+            Process(
+                process=process,
+                command=command,
+                quantity=row.quantity if row else 1,
+                memory_bytes=(row.memory_bytes if row else 0) or settings.ENV.app_memory_bytes,
+                cpu_shares=row.cpu_shares if row else 1024,
+            )
+        )
+    return processes

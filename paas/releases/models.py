@@ -1,0 +1,102 @@
+"""The ledger: images, the tags that name them, and the releases that run them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from paas.core.crypto import EncryptedJSONField
+from paas.core.models import BaseModel
+
+
+class Image(BaseModel):
+    """A built artifact in the registry, known by digest. Immutable."""
+
+    app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="images")
+    repository = models.CharField(max_length=200)
+    digest = models.CharField(max_length=80)
+    size_bytes = models.BigIntegerField()
+    layers = models.JSONField(default=list)  # [{"kind", "digest", "size", "reused"}]
+    process_types = models.JSONField(default=dict)  # {"web": "gunicorn app:app"}
+    release_command = models.TextField(blank=True)
+    health_checks = models.JSONField(default=dict)
+    exposed_port = models.PositiveIntegerField(default=0)
+    uses_launcher = models.BooleanField(default=True)
+    has_health_check = models.BooleanField(default=False)
+    stack = models.CharField(max_length=40)
+    buildpacks = models.JSONField(default=list)
+    commit = models.CharField(max_length=64, blank=True)
+    commit_subject = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "digest"], name="one_image_per_digest")]
+
+    def __str__(self) -> str:
+        return self.digest[:19]
+
+
+class Tag(BaseModel):
+    """A name that points to one image: `v12`, `git-1a2b3c4d5e6f`, `latest`."""
+
+    app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="tags")
+    name = models.CharField(max_length=128)
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="tags")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "name"], name="one_image_per_tag")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ReleaseStatus(models.TextChoices):
+    PENDING = "pending"
+    RELEASING = "releasing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+UNFINISHED = (ReleaseStatus.PENDING, ReleaseStatus.RELEASING)
+
+
+class ReleaseKind(models.TextChoices):
+    INITIAL = "initial"
+    DEPLOY = "deploy"
+    CONFIG = "config"
+    ROLLBACK = "rollback"
+
+
+class Release(BaseModel):
+    """Numbered and whole: image, config, process types, health. Append-only: only the status and its reason move."""
+
+    app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="releases")
+    version = models.PositiveIntegerField()
+    kind = models.CharField(max_length=10, choices=ReleaseKind.choices)
+    image = models.ForeignKey(Image, null=True, on_delete=models.PROTECT, related_name="releases")
+    config = EncryptedJSONField(default=dict)
+    process_types = models.JSONField(default=dict)
+    release_command = models.TextField(blank=True)
+    health_checks = models.JSONField(default=dict)
+    description = models.CharField(max_length=300)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    copied_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    status = models.CharField(max_length=10, choices=ReleaseStatus.choices, default=ReleaseStatus.PENDING)
+    error_id = models.CharField(max_length=60, blank=True)
+    reason = models.TextField(blank=True)
+    hint = models.TextField(blank=True)
+    # The release command runs once: what it ended with, and when.
+    command_done_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [models.UniqueConstraint(fields=["app", "version"], name="one_release_per_version")]
+
+    def __str__(self) -> str:
+        return f"v{self.version}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status not in UNFINISHED

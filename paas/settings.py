@@ -1,0 +1,165 @@
+"""Django's settings, all derived from `paas.env`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from paas import env as environment
+from paas.logging import configure as configure_logging
+
+try:
+    ENV = environment.load()
+except environment.BadEnvironment as exc:
+    raise ImproperlyConfigured(str(exc)) from exc
+
+BASE_DIR = environment.CHECKOUT
+
+
+def _secret() -> bytes:
+    """The one secret everything else derives from; `bin/up` makes it. Without it (tests, checks) a throw-away one."""
+    try:
+        return ENV.secret_file.read_bytes().strip()
+    except OSError:
+        return b"not-for-production"
+
+
+MASTER_KEY = _secret()
+SECRET_KEY = hmac.new(MASTER_KEY, b"django", hashlib.sha256).hexdigest()
+DEBUG = ENV.debug
+# The router answers only names it knows; a check here would only break health checks.
+ALLOWED_HOSTS = ["*"]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "paas.core",
+    "paas.accounts",
+    "paas.apps",
+    "paas.releases",
+    "paas.formation",
+    "paas.config",
+    "paas.builds",
+    "paas.convergence",
+    "paas.dashboard",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "paas.core.middleware.RequestIdMiddleware",
+    "paas.core.middleware.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "paas.dashboard.middleware.FailureMiddleware",
+]
+
+ROOT_URLCONF = "paas.urls"
+WSGI_APPLICATION = "paas.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["paas.dashboard.templatetags.dashboard"],
+        },
+    },
+]
+
+if ENV.database_url:
+    _db = urlsplit(ENV.database_url)
+    if _db.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must start with postgres://. Leave it empty for SQLite.")
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": _db.path.lstrip("/"),
+            "USER": unquote(_db.username or ""),
+            "PASSWORD": unquote(_db.password or ""),
+            "HOST": _db.hostname or "",
+            "PORT": str(_db.port or ""),
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(ENV.home / "paas.sqlite3"),
+            # With IMMEDIATE a transaction waits for the write lock at its start; Django's default takes it late and fails
+            # with "database is locked" at once when two writers meet.
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+            },
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "apps"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = ENV.home / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = "paas_session"
+CSRF_COOKIE_NAME = "paas_csrf"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+TEST_RUNNER = "django.test.runner.DiscoverRunner"
+
+_broker = ENV.redis_url
+if _broker.startswith("unix://"):
+    _broker = "redis+socket://" + _broker.removeprefix("unix://").replace("?db=", "?virtual_host=")
+CELERY_BROKER_URL = _broker
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"builds.run_build": {"queue": "builds"}}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_DELIVERY_MODE = "persistent"
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
+# Longer than the longest build, or Redis would hand a running one out again. A worker that dies loses its claim in the
+# database much sooner (paas.builds.services.reclaim).
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": ENV.build_timeout_seconds + 1800, "socket_keepalive": False}
+
+configure_logging(ENV.log_format)
+LOGGING_CONFIG = None

@@ -1,0 +1,84 @@
+"""The composition root: reads the settings and builds the drivers. Everyone else asks here for an engine, a router, …
+
+Each is made once per process and may be used from several threads.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from runtime.builder.api import Builder, HostSettings
+from runtime.builder.assemble import ImageBuilder
+from runtime.engine.api import Engine
+from runtime.engine.docker import DockerEngine
+from runtime.registry.client import Registry
+from runtime.router.api import Router
+from runtime.router.nginx import NginxRouter
+from runtime.stacks.store import StackStore
+
+
+@lru_cache(maxsize=1)
+def engine() -> Engine:
+    return DockerEngine(settings.ENV.docker_host)
+
+
+@lru_cache(maxsize=1)
+def router() -> Router:
+    return NginxRouter(settings.ENV.home / "router")
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    parts = urlsplit(settings.ENV.registry_url)
+    credentials = (parts.username, parts.password or "") if parts.username else None
+    return Registry(f"{parts.scheme}://{registry_host()}", credentials=credentials)
+
+
+def registry_host() -> str:
+    """What stands in front of a repository in a reference: `127.0.0.1:5000`."""
+    return urlsplit(settings.ENV.registry_url).netloc.rpartition("@")[2]
+
+
+def image_reference(repository: str, digest: str) -> str:
+    return f"{registry_host()}/{repository}@{digest}"
+
+
+def host_settings() -> HostSettings:
+    env = settings.ENV
+    return HostSettings(
+        ca_bundle=env.ca_bundle,
+        environment=env.build_environment,
+        mounts=env.build_mounts,
+        debian_mirror=env.debian_mirror,
+    )
+
+
+@lru_cache(maxsize=1)
+def stacks() -> StackStore:
+    env = settings.ENV
+    return StackStore(registry(), work_dir=env.stack_cache or env.home / "cache" / "stacks", host=host_settings())
+
+
+@lru_cache(maxsize=1)
+def builder() -> Builder:
+    return ImageBuilder(
+        engine(),
+        registry(),
+        stacks(),
+        work_dir=settings.ENV.home / "cache",
+        host=host_settings(),
+        network="bridge",
+        registry_host_for_engine=registry_host(),
+        uv_binary=uv_binary(),
+    )
+
+
+def uv_binary() -> Path:
+    """uv comes as a Python package that carries one static binary."""
+    import uv
+
+    return Path(uv.find_uv_bin())
