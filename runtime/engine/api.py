@@ -139,6 +139,14 @@ class Exit:
     oom_killed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A TCP socket on which a container listens. `address` is "0.0.0.0" or "::" when every interface is meant."""
+
+    address: str
+    port: int
+
+
 class Attached(Protocol):
     """A container's terminal or pipes, for one-off runs."""
 
@@ -196,6 +204,10 @@ class Engine(Protocol):
         tail: int | None = None,
         since: datetime | None = None,
     ) -> Iterator[LogLine]: ...
+
+    def listening(self, container_id: str) -> Sequence[Listener]:
+        """Where it listens, for diagnoses: empty when that cannot be seen from here (a sandbox, a remote engine)."""
+        ...
 
     def attach(self, container_id: str) -> AbstractContextManager[Attached]:
         """Attach to a created container before it is started, or to a running one."""

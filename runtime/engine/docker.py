@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -34,6 +35,7 @@ from runtime.engine.api import (
     Event,
     Exit,
     Health,
+    Listener,
     LogLine,
     Mount,
     Network,
@@ -46,6 +48,8 @@ _REMEMBERED = 4096  # final states of containers that ended
 _LONGEST_LINE = 256 * 1024
 _STREAMS = {0: "stdout", 1: "stdout", 2: "stderr"}
 _ENGINE_SPEAKS = 3  # the daemon's own error message inside a multiplexed stream
+_LISTEN = "0A"  # the state of a socket in /proc/net/tcp
+_ENGINES_RESOLVER = "127.0.0.11"  # the engine's name server listens inside of each container's namespace
 _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
@@ -213,6 +217,10 @@ class DockerEngine:
         with self._open("GET", f"/containers/{container_id}/logs", params=params, read_timeout=None) as response:
             chunks = self._chunks(response)
             yield from _tty_lines(chunks) if tty else _multiplexed_lines(chunks)
+
+    def listening(self, container_id: str) -> Sequence[Listener]:
+        pid = int(self._json("GET", f"/containers/{container_id}/json")["State"].get("Pid") or 0)
+        return _listeners(Path(f"/proc/{pid}/net")) if pid else ()
 
     @contextmanager
     def attach(self, container_id: str) -> Iterator[Attached]:
@@ -691,6 +699,26 @@ def _network(entry: Mapping[str, Any]) -> Network:
         subnet=str(ranges[0].get("Subnet", "")),
         labels=entry.get("Labels") or {},
     )
+
+
+def _listeners(tables: Path) -> Sequence[Listener]:
+    """From the kernel's own tables of the container's network namespace; addresses are hexadecimal, in host order."""
+    found: set[tuple[str, int]] = set()
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            rows = (tables / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] != _LISTEN:
+                continue
+            address, port = fields[1].split(":")
+            words = struct.unpack(f"={len(address) // 8}I", bytes.fromhex(address))
+            text = socket.inet_ntop(family, struct.pack(f">{len(words)}I", *words))
+            if text != _ENGINES_RESOLVER:
+                found.add((text, int(port, 16)))
+    return [Listener(address, port) for address, port in sorted(found)]
 
 
 # -------------------------------------------------------------------- log streams
