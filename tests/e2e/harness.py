@@ -110,11 +110,11 @@ class Platform:
         parts = urlsplit(self.info["git_url"])
         return f"{parts.scheme}://paas:{quote(token or self.token)}@{parts.netloc}{parts.path.rstrip('/')}/{app}.git"
 
-    def get(self, host: str, path: str = "/", *, seconds: float = 10, **headers: str) -> Response:
+    def get(self, host: str, path: str = "/", *, seconds: float = 10) -> Response:
         """By address with a Host header, so that no resolver of the machine plays a part."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
-            connection.request("GET", path, headers={"Host": f"{host}:{self.port}", **headers})
+            connection.request("GET", path, headers={"Host": f"{host}:{self.port}"})
             answer = connection.getresponse()
             return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
@@ -338,8 +338,8 @@ class App:
     def json(self, command: str, *arguments: str) -> Any:
         return self.platform.json(command, "-a", self.name, *arguments)
 
-    def get(self, path: str = "/", **headers: str) -> Response:
-        return self.platform.get(self.host, path, **headers)
+    def get(self, path: str = "/") -> Response:
+        return self.platform.get(self.host, path)
 
     def answers(self, **expected: str) -> bool:
         """Whether the JSON page says so."""
