@@ -64,6 +64,13 @@ class DockerEngine:
         self._owner = 0  # the process the connections belong to
         self._ended: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
+    def close(self) -> None:
+        """Give the connections back. The next call makes new ones."""
+        with self._lock:
+            if self._connected is not None:
+                self._connected.close()
+                self._connected = None
+
     # ---------------------------------------------------------------- the engine itself
 
     def info(self) -> EngineInfo:
@@ -311,7 +318,7 @@ class DockerEngine:
             if self._connected is None or self._owner != os.getpid():
                 try:
                     client = APIClient(
-                        base_url=self._base_url, version="auto", timeout=int(self._timeout), max_pool_size=_POOL
+                        base_url=self._base_url, version="auto", timeout=max(1, int(self._timeout)), max_pool_size=_POOL
                     )
                 except (DockerException, *_NETWORK_ERRORS) as exc:
                     raise self._unavailable(exc) from exc
