@@ -30,7 +30,7 @@ class Variable:
 VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_HOME", "var/ in the checkout", "The one folder that holds all state."),
     Variable("PAAS_DOMAIN", "localhost", "Apps answer at APP.DOMAIN, the platform at dashboard., git. and api.DOMAIN."),
-    Variable("PAAS_HTTP_ADDRESS", "0.0.0.0", "Address the router listens on."),
+    Variable("PAAS_HTTP_ADDRESS", "0.0.0.0", "Address the router listens on."),  # noqa: S104
     Variable("PAAS_HTTP_PORT", "80", "Port of the router for HTTP."),
     Variable("PAAS_HTTPS_PORT", "443", "Port of the router for HTTPS; 0 switches it off."),
     Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry."),
@@ -127,7 +127,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     longest = home / "router" / "run" / "admin.sock"
     if len(str(longest).encode()) > 100:
         raise BadEnvironment(
-            f"PAAS_HOME is {home}: too long for the sockets under it (Unix sockets end at 107 bytes). Choose a shorter path."
+            f"PAAS_HOME is {home}: too long for the sockets under it (they end at 107 bytes). Choose a shorter path."
         )
     domain = text("PAAS_DOMAIN", "localhost").lower().strip(".")
     if not domain.replace(".", "").replace("-", "").isalnum() or not domain.isascii():
@@ -150,7 +150,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     return Env(
         home=home,
         domain=domain,
-        http_address=text("PAAS_HTTP_ADDRESS", "0.0.0.0"),  # noqa: S104: the router is for visitors
+        http_address=text("PAAS_HTTP_ADDRESS", "0.0.0.0"),  # noqa: S104  # the router is for visitors
         http_port=port("PAAS_HTTP_PORT", 80),
         https_port=port("PAAS_HTTPS_PORT", 443),
         registry_port=registry_port,

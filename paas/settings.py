@@ -83,6 +83,7 @@ TEMPLATES = [
     },
 ]
 
+DATABASES: dict[str, dict[str, object]]
 if ENV.database_url:
     _db = urlsplit(ENV.database_url)
     if _db.scheme not in {"postgres", "postgresql"}:
@@ -126,9 +127,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = ENV.home / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # straight from static/: nothing is collected anywhere
 WHITENOISE_AUTOREFRESH = DEBUG
 
 SESSION_COOKIE_HTTPONLY = True

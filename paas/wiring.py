@@ -1,40 +1,71 @@
 """The composition root: reads the settings and builds the drivers. Everyone else asks here for an engine, a router, …
 
-Each is made once per process and may be used from several threads.
+Each is made once per process and may be used from several threads. Tests put the memory drivers in their place with
+`replaced(engine=…)`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
-
-from runtime.builder.api import Builder, HostSettings
 from runtime.builder.assemble import ImageBuilder
-from runtime.engine.api import Engine
-from runtime.engine.docker import DockerEngine
-from runtime.registry.client import Registry
-from runtime.router.api import Router
 from runtime.router.nginx import NginxRouter
 from runtime.stacks.store import StackStore
 
+from runtime.builder.api import Builder, HostSettings
+from runtime.engine.api import Engine
+from runtime.engine.docker import DockerEngine
+from runtime.registry.auth import Credentials
+from runtime.registry.client import Registry
+from runtime.router.api import Router
 
-@lru_cache(maxsize=1)
+T = TypeVar("T")
+_replacements: dict[str, Any] = {}
+
+
+def _once(make: Callable[[], T]) -> Callable[[], T]:
+    """Make it at the first call and keep it, unless something else has been put in its place."""
+    made = lru_cache(maxsize=1)(make)
+
+    @wraps(make)
+    def get() -> T:
+        return _replacements[make.__name__] if make.__name__ in _replacements else made()
+
+    return get
+
+
+@contextmanager
+def replaced(**drivers: object) -> Iterator[None]:
+    """`with replaced(engine=MemoryEngine(), router=MemoryRouter()):` for tests."""
+    before = dict(_replacements)
+    _replacements.update(drivers)
+    try:
+        yield
+    finally:
+        _replacements.clear()
+        _replacements.update(before)
+
+
+@_once
 def engine() -> Engine:
     return DockerEngine(settings.ENV.docker_host)
 
 
-@lru_cache(maxsize=1)
+@_once
 def router() -> Router:
     return NginxRouter(settings.ENV.home / "router")
 
 
-@lru_cache(maxsize=1)
+@_once
 def registry() -> Registry:
     parts = urlsplit(settings.ENV.registry_url)
-    credentials = (parts.username, parts.password or "") if parts.username else None
+    credentials = Credentials(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return Registry(f"{parts.scheme}://{registry_host()}", credentials=credentials)
 
 
@@ -57,13 +88,13 @@ def host_settings() -> HostSettings:
     )
 
 
-@lru_cache(maxsize=1)
+@_once
 def stacks() -> StackStore:
     env = settings.ENV
     return StackStore(registry(), work_dir=env.stack_cache or env.home / "cache" / "stacks", host=host_settings())
 
 
-@lru_cache(maxsize=1)
+@_once
 def builder() -> Builder:
     return ImageBuilder(
         engine(),

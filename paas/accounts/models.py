@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -10,8 +10,13 @@ from django.utils import timezone
 
 from paas.core.models import BaseModel
 
+if TYPE_CHECKING:
+    _Manager = BaseUserManager["User"]
+else:
+    _Manager = BaseUserManager  # not subscriptable at run time
 
-class UserManager(BaseUserManager):  # type: ignore[type-arg]  # not subscriptable at run time
+
+class UserManager(_Manager):
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email__iexact=username)
 

@@ -16,7 +16,7 @@ from paas.accounts.models import ApiToken, User
 from paas.core import audit
 from runtime.errors import Conflict, InvalidInput
 
-TOKEN_PREFIX = "paas_"  # noqa: S105: lets secret scanners recognise ours
+TOKEN_PREFIX = "paas_"  # noqa: S105  # lets secret scanners recognise ours
 
 
 def hash_token(secret: str) -> str:
@@ -63,9 +63,7 @@ def set_password(user: User, password: str, *, by: User | None) -> None:
 
 
 @transaction.atomic
-def create_token(
-    user: User, *, name: str, by: User | None, lifetime: timedelta | None = None
-) -> tuple[ApiToken, str]:
+def create_token(user: User, *, name: str, by: User | None, lifetime: timedelta | None = None) -> tuple[ApiToken, str]:
     """The row and the secret, which is shown once and kept nowhere."""
     secret = TOKEN_PREFIX + secrets.token_hex(20)
     expires_at = timezone.now() + lifetime if lifetime else None

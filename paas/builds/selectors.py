@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paas.apps.models import App
 from paas.builds import log
-from paas.builds.models import Build, BuildStatus
+from paas.builds.models import ACTIVE, Build, BuildStatus
 from runtime.errors import NotFound
 
 
@@ -34,8 +34,7 @@ def build_output(build: Build) -> Iterator[str]:
         return
     for entry in log.follow(build.pk, idle_seconds=2):
         if entry is None:
-            build.refresh_from_db()
-            if build.is_finished:
+            if Build.objects.exclude(status__in=ACTIVE).filter(pk=build.pk).exists():
                 return
         elif entry.end:
             return

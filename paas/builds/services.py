@@ -46,7 +46,7 @@ WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 def start_push_build(app: App, push: Push, *, by: User, received_seconds: float) -> Build:
     """The pack waits in quarantine; from here on the job owns it. Waiting builds of the app are superseded."""
-    author, subject = git.commit_message(push.repository, push.quarantine, push.update.new)
+    commit = git.commit_message(push.repository, push.quarantine, push.update.new)
     with transaction.atomic():
         App.objects.select_for_update().get(pk=app.pk)
         waiting = list(app.builds.filter(status=BuildStatus.PENDING))
@@ -60,11 +60,17 @@ def start_push_build(app: App, push: Push, *, by: User, received_seconds: float)
             new=push.update.new,
             quarantine=str(push.quarantine or ""),
             shallow=list(push.shallow),
-            commit_subject=subject[:200],
+            commit_subject=commit.subject[:200],
             seconds={"received": round(received_seconds, 3)},
         )
         audit.record(
-            "build.create", by=by, app_id=app.id, app_name=app.name, number=number, commit=push.update.new, author=author
+            "build.create",
+            by=by,
+            app_id=app.id,
+            app_name=app.name,
+            number=number,
+            commit=push.update.new,
+            author=commit.author,
         )
     BuildLog(build.pk).close()
     for old in waiting:
@@ -193,9 +199,9 @@ def _claim(build_id: str | UUID) -> Build | None:
             fresh = Build.objects.filter(pk=build_id, status=BuildStatus.PENDING).update(
                 status=BuildStatus.BUILDING, started_at=now, **claim
             )
-            taken = fresh or Build.objects.filter(
-                pk=build_id, status=BuildStatus.BUILDING, claimed_until__lt=now
-            ).update(**claim)
+            taken = fresh or Build.objects.filter(pk=build_id, status=BuildStatus.BUILDING, claimed_until__lt=now).update(
+                **claim
+            )
     except IntegrityError:
         return None  # another build of this app is running; it wakes us when it ends
     if not taken:
@@ -231,7 +237,7 @@ def _run(build: Build, claim: _Claim) -> None:
             _make_image(build, config, console)
         if build.release is None:
             _make_release(build)
-        _wait_for_release(build, claim, out)
+        _wait_for_release(build, claim)
         git.finish_push(push_of(build), allow_force=True)
         _succeed(build, claim, out)
     except BuildCancelled as exc:
@@ -259,6 +265,7 @@ def _check_still_wanted(build: Build) -> None:
     build.app.refresh_from_db()
     if build.app.destroyed_at is not None:
         raise Conflict(f"The app {build.app.name} was destroyed.", id="app_destroyed")
+    git.check_push(push_of(build), allow_force=True)
 
 
 def _make_image(build: Build, config: dict[str, str], console: _Console) -> None:
@@ -266,7 +273,7 @@ def _make_image(build: Build, config: dict[str, str], console: _Console) -> None
     request = BuildRequest(
         app=build.app.name,
         repository=build.app.repository,
-        source=GitTree(push.repository, push.quarantine, build.new),
+        source=GitTree(push.repository, build.new, push.quarantine),
         environment=config,
         tags=[f"git-{build.new[:12]}"],
         labels={"paas.app": build.app.name, "paas.app-id": str(build.app_id), "paas.home": str(settings.ENV.home)},
@@ -321,7 +328,7 @@ def _make_release(build: Build) -> None:
     build.save(update_fields=["release", "updated_at"])
 
 
-def _wait_for_release(build: Build, claim: _Claim, out: BuildLog) -> None:
+def _wait_for_release(build: Build, claim: _Claim) -> None:
     """Until convergence has made it live. Raises what it failed with."""
     assert build.release is not None
     waiter = Waiter(f"release:{build.release.pk}")

@@ -31,9 +31,7 @@ def check_config(config: Mapping[str, str]) -> None:
                 id="invalid_config_name",
             )
         if name in RESERVED or name.startswith(RESERVED_PREFIXES):
-            raise InvalidInput(
-                f"{name} is set by the platform.", hint="Choose another name.", id="reserved_config_name"
-            )
+            raise InvalidInput(f"{name} is set by the platform.", hint="Choose another name.", id="reserved_config_name")
         if "\0" in value:
             raise InvalidInput(
                 f"The value of {name} contains a NUL character.",
@@ -72,4 +70,3 @@ def change_config(app: App, changes: Mapping[str, str | None], *, by: User) -> R
     gone = sorted(name for name in before if name not in after)
     words = [f"Set {', '.join(put)}"] * bool(put) + [f"Unset {', '.join(gone)}"] * bool(gone)
     return create_config_change(app, after, by=by, description="; ".join(words)[:300])
-

@@ -1,4 +1,4 @@
-"""Encryption at rest. Keys derive from `PAAS_HOME/secret.key`; each line of it is a key, the first one encrypts, all decrypt."""
+"""Encryption at rest. Keys derive from `PAAS_HOME/secret.key`: each line is one, the first encrypts, all decrypt."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -15,7 +16,9 @@ from redis.exceptions import LockError, LockNotOwnedError
 @lru_cache(maxsize=1)
 def client() -> redis.Redis:
     # Block for less than the socket's time-out (5 s by default): XREAD BLOCK would be cut otherwise.
-    return redis.Redis.from_url(settings.ENV.redis_url, decode_responses=True, socket_timeout=10, health_check_interval=30)
+    return redis.Redis.from_url(
+        settings.ENV.redis_url, decode_responses=True, socket_timeout=10, health_check_interval=30
+    )
 
 
 class LeaseLost(Exception):
@@ -56,7 +59,7 @@ class Lease:
 
 @contextmanager
 def lease(name: str, *, seconds: float = 20, wait_seconds: float = 0) -> Iterator[Lease | None]:
-    """Hold the lock `name` while inside; None when somebody else has it. Free by itself after `seconds` without renewal."""
+    """Hold the lock `name` while inside; None when somebody else has it. Without renewal it is free after `seconds`."""
     lock = client().lock(f"paas:lock:{name}", timeout=seconds, sleep=0.02, thread_local=False)
     if not lock.acquire(blocking=wait_seconds > 0, blocking_timeout=wait_seconds or None):
         yield None
@@ -68,15 +71,33 @@ def lease(name: str, *, seconds: float = 20, wait_seconds: float = 0) -> Iterato
         held.release()
 
 
-def signal(topic: str) -> None:
-    """Wake whoever waits for `topic`. Losing one does no harm: waiters look again by themselves."""
+def append_to_stream(key: str, fields: dict[str, str], *, keep: int, lifetime_seconds: int) -> None:
+    """Losing an entry does no harm to our callers, so a Redis that is away is not an error."""
+    values: Any = fields
     try:
         pipe = client().pipeline(transaction=False)
-        pipe.xadd(f"paas:signal:{topic}", {"": ""}, maxlen=1)
-        pipe.expire(f"paas:signal:{topic}", 600)
+        pipe.xadd(key, values, maxlen=keep, approximate=keep > 1)
+        pipe.expire(key, lifetime_seconds)
         pipe.execute()
     except redis.RedisError:
         pass
+
+
+def read_stream(key: str, *, after: str, wait_seconds: float, count: int = 500) -> list[tuple[str, dict[str, str]]]:
+    """(id, fields) of the entries after an id; waits up to `wait_seconds` (at most 5) for the first. Empty when none
+    came; without Redis empty after half a second."""
+    try:
+        answer: Any = client().xread({key: after}, count=count, block=max(1, int(min(wait_seconds, 5) * 1000)))
+    except redis.RedisError:
+        threading.Event().wait(min(wait_seconds, 0.5))
+        return []
+    streams = answer.items() if isinstance(answer, dict) else answer or ()
+    return [entry for _key, entries in streams for entry in entries]
+
+
+def signal(topic: str) -> None:
+    """Wake whoever waits for `topic`. Losing one does no harm: waiters look again by themselves."""
+    append_to_stream(f"paas:signal:{topic}", {"": ""}, keep=1, lifetime_seconds=600)
 
 
 class Waiter:
@@ -88,12 +109,7 @@ class Waiter:
 
     def wait(self, seconds: float) -> bool:
         """True when a signal came; False after `seconds` (at most 5), and at once when Redis does not answer."""
-        try:
-            answer = client().xread({self._key: self._seen}, block=int(min(seconds, 5) * 1000))
-        except redis.RedisError:
-            threading.Event().wait(min(seconds, 0.5))
-            return False
-        if not answer:
-            return False
-        self._seen = answer[0][1][-1][0]
-        return True
+        entries = read_stream(self._key, after=self._seen, wait_seconds=seconds)
+        if entries:
+            self._seen = entries[-1][0]
+        return bool(entries)

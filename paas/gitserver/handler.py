@@ -60,7 +60,9 @@ class DeployHandler:
             return
         finally:
             connection.close()  # a push holds its thread for as long as the build runs, but no connection
-        yield PushEvent(PushEventKind.LINE, f"-----> Build {build.number} of {self.app.name}; it goes on when you press Ctrl-C")
+        yield PushEvent(
+            PushEventKind.LINE, f"-----> Build {build.number} of {self.app.name}; it goes on when you press Ctrl-C"
+        )
         yield from relay(build, self._keepalive)
 
 

@@ -9,6 +9,8 @@ from runtime.errors import NotFound
 
 def current_release(app: App) -> Release | None:
     """The last one that succeeded: what visitors see."""
+    if app.current_release_id is None:
+        return None
     return Release.objects.select_related("image").filter(pk=app.current_release_id).first()
 
 

@@ -117,6 +117,7 @@ def finish_release(release: Release) -> bool:
         status=ReleaseStatus.SUCCEEDED, finished_at=timezone.now(), reason="", error_id="", hint=""
     )
     if moved:
+        release.status = ReleaseStatus.SUCCEEDED
         App.objects.filter(pk=release.app_id).update(current_release=release)
         if release.image is not None:
             set_tag(release.app, "latest", release.image)

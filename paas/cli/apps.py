@@ -1,0 +1,95 @@
+"""apps, apps:create, apps:destroy, maintenance:on, maintenance:off."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from paas.apps import services
+from paas.apps.models import App
+from paas.apps.selectors import apps_visible_to, url
+from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.cli.host import git_url
+from runtime.errors import InvalidInput, PlatformError
+
+
+@click.command("apps")
+@json_option
+def list_apps(as_json: bool) -> None:
+    """List the apps."""
+    apps = apps_visible_to(acting_user()).select_related("current_release", "owner")
+    if as_json:
+        show_json(
+            [
+                {
+                    "id": app.id,
+                    "name": app.name,
+                    "url": url(app),
+                    "git_url": f"{git_url()}/{app.name}.git",
+                    "owner": app.owner.email,
+                    "release": app.current_release.version if app.current_release else None,
+                    "maintenance": app.maintenance,
+                }
+                for app in apps
+            ]
+        )
+        return
+    table(
+        ((app.name, f"v{app.current_release.version}" if app.current_release else "–", url(app)) for app in apps),
+        ("app", "release", "address"),
+    )
+    if not apps:
+        click.echo(f"No apps yet. Push one: git push {git_url()}/my-app.git main", err=True)
+
+
+@click.command("apps:create")
+@click.argument("name")
+def create(name: str) -> None:
+    """Create an app before its first push."""
+    app = services.create_app(name=name, by=acting_user())
+    click.echo(f"Created {app.name}. Push to it: git push {git_url()}/{app.name}.git main", err=True)
+
+
+@click.command("apps:destroy")
+@click.argument("name")
+@click.option("--confirm", default="", help="The app's name again.")
+def destroy(name: str, confirm: str) -> None:
+    """Remove an app with everything it has. There is no way back."""
+    app = find_app(name)
+    if not confirm:
+        confirm = click.prompt(f"This destroys {name}, its releases and its code. Type its name to confirm", err=True)
+    if confirm != name:
+        raise InvalidInput(f"{confirm!r} is not {name!r}. Nothing was destroyed.")
+    click.echo(f"Destroying {name}… ", nl=False, err=True)
+    services.destroy_app(app, by=acting_user())
+    deadline = time.monotonic() + 90
+    while App.objects.filter(pk=app.pk).exists():
+        if time.monotonic() > deadline:
+            raise PlatformError(
+                f"{name} is still being removed.", hint="It goes on in the background; is the platform up? bin/up"
+            )
+        time.sleep(0.1)
+    click.echo("done", err=True)
+
+
+def _maintenance(app_name: str, on: bool) -> None:
+    services.set_maintenance(find_app(app_name), on, by=acting_user())
+    click.echo(f"Maintenance mode of {app_name} is {'on' if on else 'off'}.", err=True)
+
+
+@click.command("maintenance:on")
+@app_option
+def maintenance_on(app_name: str) -> None:
+    """Show visitors a maintenance page; instances go on running."""
+    _maintenance(app_name, True)
+
+
+@click.command("maintenance:off")
+@app_option
+def maintenance_off(app_name: str) -> None:
+    """Let visitors in again."""
+    _maintenance(app_name, False)
+
+
+COMMANDS = [list_apps, create, destroy, maintenance_on, maintenance_off]

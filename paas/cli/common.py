@@ -1,0 +1,72 @@
+"""What commands share: the app option, tables, JSON, the acting admin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from paas.accounts.models import User
+from paas.apps.models import App
+from paas.apps.selectors import get_app
+from runtime.errors import NotFound
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def app_option(function: F) -> F:
+    return click.option("-a", "--app", "app_name", envvar="PAAS_APP", required=True, help="The app.")(function)
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def acting_user() -> User:
+    """Root on the machine acts as its first admin."""
+    user = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
+    if user is None:
+        raise NotFound("This platform has no admin yet.", hint="Start it once with: bin/up")
+    return user
+
+
+def find_app(name: str) -> App:
+    return get_app(acting_user(), name)
+
+
+def show_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def table(rows: Iterable[Sequence[object]], heads: Sequence[str]) -> None:
+    """Columns aligned; an empty table prints nothing."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    if not cells:
+        return
+    widths = [max(len(line[n]) for line in [list(heads), *cells]) for n in range(len(heads))]
+    for line in [list(heads), *cells]:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return cell.strftime("%Y-%m-%d %H:%M:%S") if isinstance(cell, datetime) else str(cell)
+
+
+def assignments(pairs: Iterable[str]) -> Mapping[str, str]:
+    """`NAME=value` arguments. Raises click's usage error."""
+    found = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"{pair!r} is not NAME=value.")
+        found[name] = value
+    return found

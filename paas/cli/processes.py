@@ -1,0 +1,231 @@
+"""ps, ps:scale, ps:restart, logs, run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import select
+import shlex
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+import tty
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from paas.apps.models import App
+from paas.apps.services import restart_app
+from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json, table
+from paas.convergence import oneoff
+from paas.convergence.selectors import instance_containers
+from paas.formation.selectors import formation
+from paas.formation.services import scale as scale_app
+from paas.wiring import engine
+from runtime.engine.api import Attached, Container, LogLine
+from runtime.errors import EngineError, InvalidInput, PlatformError
+from runtime.reconcile.spec import INDEX, PROCESS
+
+
+def wait_until_observed(app: App, what: str) -> None:
+    """Until convergence has brought the engine up to what was wished."""
+    app.refresh_from_db()
+    wish, deadline = app.generation, time.monotonic() + 120
+    click.echo(f"{what}… ", nl=False, err=True)
+    while app.observed_generation < wish:
+        if time.monotonic() > deadline:
+            raise PlatformError("It is not done after two minutes.", hint=f"See: paas ps -a {app.name}")
+        time.sleep(0.05)
+        app.refresh_from_db()
+    click.echo("done", err=True)
+
+
+@click.command("ps")
+@app_option
+@json_option
+def ps(app_name: str, as_json: bool) -> None:
+    """List the instances."""
+    app = find_app(app_name)
+    instances = app.instances.all()
+    if as_json:
+        show_json(
+            [
+                {
+                    "name": str(instance),
+                    "process": instance.process,
+                    "index": instance.index,
+                    "state": instance.state,
+                    "release": instance.release_version,
+                    "container": instance.container_id,
+                    "address": instance.address,
+                    "since": instance.since,
+                    "crashes": instance.crashes,
+                    "reason": instance.reason or None,
+                }
+                for instance in instances
+            ]
+        )
+        return
+    commands = {process.process: process for process in formation(app)}
+    table(
+        (
+            (
+                instance,
+                instance.state,
+                f"v{instance.release_version}",
+                instance.since,
+                instance.reason or (commands[instance.process].command if instance.process in commands else ""),
+            )
+            for instance in instances
+        ),
+        ("instance", "state", "release", "since (UTC)", "command or reason"),
+    )
+    if not instances:
+        click.echo("Nothing runs.", err=True)
+
+
+@click.command("ps:scale")
+@app_option
+@click.argument("pairs", nargs=-1, metavar="TYPE=QUANTITY...")
+def scale(app_name: str, pairs: tuple[str, ...]) -> None:
+    """Set how many instances run of each process type; without arguments, show it."""
+    app = find_app(app_name)
+    if not pairs:
+        for process in formation(app):
+            click.echo(f"{process.process}={process.quantity}")
+        return
+    given = assignments(pairs)
+    for name, text in given.items():
+        if not text.isdigit():
+            raise InvalidInput(f"{name}={text}: {text!r} is not a number.", id="invalid_quantity")
+    if scale_app(app, {process: int(text) for process, text in given.items()}, by=acting_user()):
+        wait_until_observed(app, f"Scaling {', '.join(f'{p} to {n}' for p, n in given.items())}")
+    else:
+        click.echo("Nothing changes.", err=True)
+
+
+@click.command("ps:restart")
+@app_option
+def restart(app_name: str) -> None:
+    """Replace every instance by a new one, without a gap."""
+    app = find_app(app_name)
+    restart_app(app, by=acting_user())
+    wait_until_observed(app, f"Restarting {app_name}")
+
+
+@click.command("logs")
+@app_option
+@click.option("-t", "--tail", is_flag=True, help="Go on with what comes.")
+@click.option("-n", "--num", default=100, show_default=True, help="How many lines of each instance to begin with.")
+@click.option("-p", "--process", "wanted", help="Only this process type or instance: web, web.1.")
+def logs(app_name: str, tail: bool, num: int, wanted: str | None) -> None:
+    """Print what the instances wrote."""
+    app = find_app(app_name)
+
+    def is_wanted(container: Container) -> bool:
+        return wanted in (None, container.labels[PROCESS], _name(container))
+
+    if not tail:
+        lines = [
+            (line, _name(container))
+            for container in instance_containers(app)
+            if is_wanted(container)
+            for line in engine().logs(container.id, tail=num)
+        ]
+        for line, name in sorted(lines, key=lambda pair: pair[0].at or datetime.min.replace(tzinfo=UTC)):
+            _print(line, name)
+        return
+    _follow(app, num, is_wanted)
+
+
+def _follow(app: App, num: int, is_wanted: Any) -> None:
+    """Every container of the app, also those that come later."""
+    lines: queue.Queue[tuple[LogLine, str]] = queue.Queue(10_000)
+    watched: set[str] = set()
+
+    def watch(container: Container, first: int) -> None:
+        with suppress(EngineError):
+            for line in engine().logs(container.id, follow=True, tail=first):
+                lines.put((line, _name(container)))
+
+    first = num
+    while True:
+        for container in instance_containers(app):
+            if container.id not in watched and is_wanted(container):
+                watched.add(container.id)
+                threading.Thread(target=watch, args=(container, first), daemon=True).start()
+        first = 1000
+        look_again = time.monotonic() + 1
+        while (left := look_again - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                _print(*lines.get(timeout=left))
+
+
+def _name(container: Container) -> str:
+    return f"{container.labels[PROCESS]}.{container.labels[INDEX]}"
+
+
+def _print(line: LogLine, name: str) -> None:
+    at = (line.at or datetime.now(tz=UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    click.echo(f"{at}+00:00 app[{name}]: {line.text}")
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@app_option
+@click.option("--no-tty", is_flag=True, help="Pipes instead of a terminal, even in one.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(app_name: str, no_tty: bool, command: tuple[str, ...]) -> int:
+    """Run a command in a container of the current release; exits with its status."""
+    app = find_app(app_name)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty() and not no_tty
+    with oneoff.one_off(app, shlex.join(command), by=acting_user(), terminal=terminal) as session:
+        _converse(session.attached, terminal)
+        return session.wait()
+
+
+def _converse(attached: Attached, terminal: bool) -> None:
+    """stdin to the container, what it writes to stdout and stderr, until it ends."""
+    stdin = sys.stdin.fileno()
+    before = termios.tcgetattr(stdin) if terminal else None
+    if terminal:
+        tty.setraw(stdin)
+        _resize(attached)
+        signal.signal(signal.SIGWINCH, lambda *_: _resize(attached))
+    threading.Thread(target=_send_input, args=(attached, stdin), daemon=True).start()
+    try:
+        while True:
+            stream, data = attached.receive()
+            if not data:
+                return
+            out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+            out.write(data)
+            out.flush()
+    finally:
+        if before is not None:
+            termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+
+
+def _send_input(attached: Attached, stdin: int) -> None:
+    with suppress(OSError, EngineError):
+        while True:
+            select.select([stdin], [], [])
+            data = os.read(stdin, 65536)
+            if not data:
+                attached.close_stdin()
+                return
+            attached.send(data)
+
+
+def _resize(attached: Attached) -> None:
+    with suppress(OSError, EngineError):
+        rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(sys.stdin.fileno(), termios.TIOCGWINSZ, b"\0" * 8))
+        attached.resize(rows, columns)
+
+
+COMMANDS = [ps, scale, restart, logs, run]

@@ -1,0 +1,92 @@
+"""Rows to values: what should be true of an app, as `runtime.reconcile` takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from paas.apps.models import App
+from paas.apps.selectors import hosts, subnet
+from paas.formation.selectors import Process, formation
+from paas.releases.models import Release
+from paas.wiring import image_reference
+from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
+
+DEFAULT_PORT = 8080
+WORKER_UPTIME_SECONDS = 2.0
+
+
+def app_spec(app: App, release: Release | None) -> AppSpec:
+    processes = [process_spec(app, release, process) for process in formation(app, release)] if release else []
+    return AppSpec(
+        app=app.name,
+        app_id=str(app.pk),
+        release=release.version if release else 0,
+        processes=tuple(process for process in processes if process.quantity),
+        hosts=tuple(hosts(app)),
+        maintenance=app.maintenance,
+        network=app.network,
+        subnet=subnet(app),
+        restart_epoch=app.restart_epoch,
+    )
+
+
+def process_spec(app: App, release: Release, process: Process) -> ProcessSpec:
+    assert release.image is not None
+    is_web = process.process == "web"
+    port = (release.image.exposed_port or DEFAULT_PORT) if is_web else 0
+    return ProcessSpec(
+        process=process.process,
+        quantity=process.quantity,
+        image=image_reference(release.image.repository, release.image.digest),
+        command=command_of(release, process),
+        environment=environment(app, release, port),
+        release=release.version,
+        port=port,
+        memory_bytes=process.memory_bytes,
+        cpu_shares=process.cpu_shares,
+        health=health_check(release, process.process, port),
+    )
+
+
+def command_of(release: Release, process: Process) -> tuple[str, ...]:
+    """What the image's entry point is given. Without a Procfile a Dockerfile's own command stands."""
+    assert release.image is not None
+    if release.image.uses_launcher:
+        return ("start", process.process)
+    return ("/bin/sh", "-c", f"exec {process.command}") if process.command else ()
+
+
+def environment(app: App, release: Release, port: int) -> Mapping[str, str]:
+    """The config, and what the platform tells every instance."""
+    assert release.image is not None
+    told = {
+        "PAAS_APP": app.name,
+        "PAAS_RELEASE": f"v{release.version}",
+        "PAAS_COMMIT": release.image.commit,
+        "PAAS_URL": f"http://{hosts(app)[0]}" + ("" if settings.ENV.http_port == 80 else f":{settings.ENV.http_port}"),
+    }
+    if port:
+        told["PORT"] = str(port)
+    return {**release.config, **told}
+
+
+def health_check(release: Release, process: str, port: int) -> HealthCheck:
+    """From app.json, else the image's own HEALTHCHECK, else: the port answers, or a worker stays up."""
+    assert release.image is not None
+    given = release.health_checks.get(process)
+    if given:
+        return HealthCheck(
+            kind=CheckKind(given["kind"]),
+            path=str(given.get("path", "")),
+            port=int(given.get("port") or port),
+            uptime_seconds=float(given.get("uptime_seconds", WORKER_UPTIME_SECONDS)),
+            timeout_seconds=float(given.get("timeout_seconds", 5)),
+            start_seconds=float(given.get("start_seconds", 60)),
+        )
+    if release.image.has_health_check and process == "web":
+        return HealthCheck(CheckKind.IMAGE, port=port)
+    if port:
+        return HealthCheck(CheckKind.TCP, port=port)
+    return HealthCheck(CheckKind.UPTIME, uptime_seconds=WORKER_UPTIME_SECONDS)

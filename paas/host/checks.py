@@ -1,0 +1,83 @@
+"""What must be true of this machine before anything is started. Each failure says what to do."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+
+from paas.env import Env
+from runtime.errors import UserError
+
+ENDS_AT = 107  # bytes of a Unix socket's path
+LISTENER = re.compile(r'"(?P<name>[^"]+)",pid=(?P<pid>\d+)')
+
+
+class HostProblem(UserError):
+    """Something about this machine stops the platform."""
+
+    id = "host_problem"
+
+
+def is_free(port: int, address: str) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has at this moment."""
+    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def listener_in(output: str) -> str:
+    """Who listens, out of one line of `ss -ltnp`: "nginx (process 812)"; "" when it does not say."""
+    match = LISTENER.search(output)
+    return f"{match['name']} (process {match['pid']})" if match else ""
+
+
+def who_listens(port: int) -> str:
+    try:
+        answer = subprocess.run(
+            ["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "another process"
+    return listener_in(answer.stdout) or "another process"
+
+
+def check_ports(env: Env) -> None:
+    """Raises `HostProblem`, which names the process in the way and the variable to set."""
+    wanted = [("PAAS_HTTP_PORT", env.http_port, env.http_address, 8080)]
+    if env.https_port:
+        wanted.append(("PAAS_HTTPS_PORT", env.https_port, env.http_address, 8443))
+    if not env.external_registry:
+        wanted.append(("PAAS_REGISTRY_PORT", env.registry_port, "127.0.0.1", 5001))
+    for variable, port, address, instead in wanted:
+        if port and not is_free(port, address):
+            raise HostProblem(
+                f"Port {port} is taken by {who_listens(port)}.",
+                hint=f"Stop that, or choose another port: {variable}={instead} bin/up",
+                id="port_taken",
+            )
+
+
+def check_paths(env: Env) -> None:
+    for longest in (env.run_dir / "redis.sock", env.home / "router" / "run" / "admin.sock"):
+        if len(str(longest).encode()) > ENDS_AT:
+            raise HostProblem(
+                f"{longest} is too long for a Unix socket, which ends at {ENDS_AT} bytes.",
+                hint="Choose a shorter folder: PAAS_HOME=/srv/paas bin/up",
+                id="path_too_long",
+            )

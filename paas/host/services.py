@@ -1,0 +1,111 @@
+"""The configuration of the services that we run: written at every start, so that a new version brings its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from paas.env import VARIABLES, Env
+
+FOLDERS = (
+    "repositories", "registry", "builds", "cache", "router", "redis", "run", "logs", "certs", "static",
+)  # fmt: skip
+PRIVATE = {"repositories", "registry", "builds", "redis", "certs"}
+
+
+def make_home(env: Env) -> None:
+    env.home.mkdir(parents=True, exist_ok=True)
+    env.home.chmod(0o711)  # the router's workers pass through to their own folder
+    for name in FOLDERS:
+        folder = env.home / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700 if name in PRIVATE else 0o711)
+
+
+def make_secret(file: Path) -> bool:
+    """The key that everything else derives from. Written whole or not at all; an existing one is never touched."""
+    if file.exists():
+        return False
+    write(file, secrets.token_hex(32) + "\n", mode=0o600)
+    return True
+
+
+def write(file: Path, text: str, *, mode: int = 0o644) -> bool:
+    """Atomic; False when the file said the same already."""
+    try:
+        if file.read_text() == text:
+            return False
+    except OSError:
+        pass
+    beside = file.with_name(f".{file.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(file)
+    return True
+
+
+def remembered(given: Mapping[str, str], before: Mapping[str, str | None]) -> dict[str, str]:
+    """What later commands shall find: variables of ours given now, and those given before."""
+    names = {variable.name for variable in VARIABLES} - {"PAAS_HOME"}
+    ours = {k: v for k, v in given.items() if v and (k in names or k.startswith("PAAS_BUILD_"))}
+    return {**{k: v for k, v in before.items() if v}, **ours}
+
+
+def dotenv(values: Mapping[str, str]) -> str:
+    lines = ["# The settings given to bin/up. The environment wins over this file; edit it, or delete lines, at will."]
+    for name, value in sorted(values.items()):
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        lines.append(f"{name}='{quoted}'")
+    return "\n".join(lines) + "\n"
+
+
+def redis_conf(env: Env) -> str:
+    return f"""\
+# Written by bin/up.
+port 0
+unixsocket {env.run_dir}/redis.sock
+unixsocketperm 700
+dir {env.home}/redis
+daemonize no
+supervised no
+databases 2
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory 256mb
+maxmemory-policy noeviction
+auto-aof-rewrite-min-size 16mb
+loglevel warning
+"""
+
+
+def registry_config(env: Env) -> str:
+    """JSON is YAML. No `cache` section: it answers for blobs that garbage collection has removed."""
+    configuration = {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(env.home / "registry" / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": f"127.0.0.1:{env.registry_port}"},
+    }
+    return json.dumps(configuration, indent=2) + "\n"
+
+
+def write_configurations(env: Env) -> None:
+    if not env.external_redis:
+        write(env.home / "redis" / "redis.conf", redis_conf(env), mode=0o600)
+    if not env.external_registry:
+        write(env.home / "registry" / "config.yml", registry_config(env), mode=0o600)
+
+
+def process_names(env: Env) -> list[str]:
+    """The processes of the Procfile that this platform runs itself."""
+    external = {"redis": env.external_redis, "registry": env.external_registry}
+    every = ("redis", "registry", "router", "web", "git", "worker", "builder", "agent")
+    return [name for name in every if not external.get(name)]

@@ -1,0 +1,53 @@
+"""Test data made through the services, so that it can't drift from what the product can produce."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from paas.accounts.models import User
+from paas.accounts.services import create_user
+from paas.apps.models import App
+from paas.apps.services import create_app
+from paas.releases.models import Image, Release
+from paas.releases.services import create_deploy, finish_release, start_release
+
+_numbers = itertools.count(1)
+
+
+def make_user(name: str = "alice", *, is_admin: bool = False) -> User:
+    return create_user(email=f"{name}@example.com", password="correct horse battery", is_admin=is_admin)
+
+
+def make_app(name: str = "hello", *, owner: User | None = None) -> App:
+    return create_app(name=name, by=owner or make_user(f"owner-of-{name}"))
+
+
+def make_image(app: App, *, process_types: Mapping[str, str] | None = None, **fields: object) -> Image:
+    number = next(_numbers)
+    values = {
+        "repository": app.repository,
+        "digest": f"sha256:{number:064x}",
+        "size_bytes": 48_000_000,
+        "process_types": dict(process_types or {"web": "gunicorn app:app"}),
+        "stack": "debian-13",
+        "buildpacks": ["python"],
+        "commit": f"{number:040x}",
+        "commit_subject": f"Change {number}",
+    }
+    return Image.objects.create(app=app, **(values | fields))
+
+
+def make_release(app: App, *, live: bool = True, image: Image | None = None, **fields: object) -> Release:
+    """A deploy; made live unless told otherwise."""
+    release = create_deploy(app, image or make_image(app, **fields), by=app.owner, description="Deploy")
+    if live:
+        make_live(release)
+    return release
+
+
+def make_live(release: Release) -> None:
+    start_release(release)
+    finish_release(release)
+    release.app.refresh_from_db()
+    release.refresh_from_db()
