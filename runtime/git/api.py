@@ -59,7 +59,9 @@ class Push:
     quarantine: Path | None  # None: the pack was empty (all objects are already there)
     update: RefUpdate
     options: Sequence[str] = ()
-    shallow: Sequence[str] = ()  # commits whose parents the client did not send
+    shallow: Sequence[str] = ()  # commits whose parents the client did not send and we do not have
+    received_bytes: int = 0
+    received_seconds: float = 0.0  # from the first byte of the pack until it was checked
 
 
 class PushHandler(Protocol):
@@ -71,5 +73,35 @@ class PushHandler(Protocol):
 
     def start(self, push: Push) -> Iterator[PushEvent]:
         """The job now owns the quarantine and finishes the push (`finish_push`, `abandon_push`). The iterator yields
-        until DONE, FAILED or DETACHED; closing it early (the client went away) must not stop the job."""
+        until DONE, FAILED or DETACHED; closing it early (the client went away) must not stop the job.
+
+        The quarantine changes hands with the first event: what raises before that has started nothing, so the
+        push is abandoned and the message of a `UserError` becomes the `ng` reason. Yield something as soon as the
+        job is certain to run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One repository, opened for one request of somebody who may do this."""
+
+    repository: Path
+    handler: PushHandler | None = None  # None: reading only
+    limits: GitLimits = GitLimits()
+    allow_force: bool = True  # may a push drop commits that the ref has now?
+    allow_shallow: bool = True  # may history be cut where the client's is? Wanted for CI checkouts of depth 1
+
+
+class Stream(Protocol):
+    """What a transport gives the protocol: HTTP in web.py, an SSH channel elsewhere."""
+
+    def recv(self, limit: int) -> bytes | None:
+        """1 to `limit` bytes, b"" at the end; None: nothing within the last few ten milliseconds, ask again.
+
+        A transport whose peer may leave its side open after the pack must return None then, as the end of a pack
+        is known from the pack alone."""
+        ...
+
+    def write(self, data: bytes) -> object:
+        """Sends at once. An `OSError` means that the client has gone."""
         ...
