@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,7 +174,7 @@ def test_other_branches_and_tags_get_a_clear_sentence(steady: App) -> None:
 
 
 @pytest.fixture
-def charlie(platform: Platform) -> Iterator[str]:
+def charlie(platform: Platform) -> str:
     """The token of somebody who has no access to anything of ours."""
     email = "charlie@example.com"
     code = (
