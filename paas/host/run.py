@@ -66,7 +66,7 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
     stopping: threading.Event
     sessions: Sessions
 
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
+    def run(self, events: Any = None, *_: Any) -> None:
         self._events = events
         failures = 0
         while True:
@@ -106,7 +106,8 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
 class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
     def __init__(self, printer: Printer, sessions: Sessions) -> None:
         super().__init__(printer)
-        self.events = queue.Queue()
+        self.events: queue.Queue[Any] = queue.Queue()
+        self._terminating = False
         self._stopping = {False: threading.Event(), True: threading.Event()}  # stores have their own
         self._sessions = sessions
         self._process_ctor = KeptProcess

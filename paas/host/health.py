@@ -1,0 +1,136 @@
+"""Is every part there? Each check returns what is wrong with its part, or "" when nothing is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import httpx
+from django.conf import settings
+from redis import RedisError
+
+from paas.celery import celery_app
+from paas.core.redis import client
+from paas.env import Env
+from runtime.errors import Failure
+
+HEARTBEAT = "paas:agent"
+Check = Callable[[], str]
+
+
+def through_router(env: Env, host: str, path: str, *, timeout_seconds: float = 5.0) -> httpx.Response:
+    """GET as a visitor on this machine would, without asking any name server. Raises `httpx.HTTPError`."""
+    address = "127.0.0.1" if env.http_address in {"0.0.0.0", ""} else env.http_address  # noqa: S104
+    with httpx.Client(trust_env=False, timeout=timeout_seconds) as http:
+        return http.get(f"http://{address}:{env.http_port}{path}", headers={"Host": host})
+
+
+def redis() -> str:
+    try:
+        client().ping()
+    except RedisError as exc:
+        return f"Redis does not answer: {exc}"
+    return ""
+
+
+def registry() -> str:
+    url = settings.ENV.registry_url.rstrip("/") + "/v2/"
+    try:
+        with httpx.Client(trust_env=False, timeout=5) as http:
+            status = http.get(url).status_code
+    except httpx.HTTPError as exc:
+        return f"The registry does not answer: {exc}"
+    return "" if status in {200, 401} else f"The registry answers {status} at /v2/."
+
+
+def router() -> str:
+    from paas.wiring import router as our_router
+
+    try:
+        return "" if our_router().healthy() else "The router does not answer on its admin socket."
+    except Failure as exc:
+        return exc.message
+
+
+def web() -> str:
+    return _door(f"dashboard.{settings.ENV.domain}", "/-/health", "The dashboard")
+
+
+def git() -> str:
+    return _door(f"git.{settings.ENV.domain}", "/-/health", "The git endpoint", exactly_200=False)
+
+
+def _door(host: str, path: str, name: str, *, exactly_200: bool = True) -> str:
+    try:
+        status = through_router(settings.ENV, host, path).status_code
+    except httpx.HTTPError as exc:
+        return f"{name} does not answer through the router: {exc}"
+    good = status == 200 if exactly_200 else status < 500
+    return "" if good else f"{name} answers {status} through the router."
+
+
+def workers() -> str:
+    try:
+        replies = celery_app.control.ping(timeout=3.0, limit=2)
+    except Exception as exc:  # noqa: BLE001 - the broker has many; what counts is the reason
+        return f"The queue does not answer: {exc}"
+    names = {name.partition("@")[0] for reply in replies for name in reply}
+    missing = {"worker", "builder"} - names
+    return f"No answer from: {', '.join(sorted(missing))}." if missing else ""
+
+
+def agent() -> str:
+    try:
+        beat = client().get(HEARTBEAT)
+    except RedisError as exc:
+        return f"Redis does not answer: {exc}"
+    return "" if beat and time.time() - float(str(beat)) < 60 else "The agent's heart does not beat."
+
+
+CHECKS: Mapping[str, Check] = {
+    "redis": redis,
+    "registry": registry,
+    "router": router,
+    "web": web,
+    "git": git,
+    "workers": workers,
+    "agent": agent,
+}
+
+
+def wait_until_healthy(
+    checks: Mapping[str, Check],
+    *,
+    deadline_seconds: float,
+    goes_on: Callable[[], bool],
+    on_healthy: Callable[[str, float], None],
+) -> Mapping[str, str]:
+    """Ask every part until all are well, or `goes_on` says no. What is still wrong at the end, by name."""
+    began = time.monotonic()
+    wrong: dict[str, str] = dict.fromkeys(checks, "not asked yet")
+    guard = threading.Lock()
+
+    def ask(name: str) -> None:
+        pause = 0.1
+        while time.monotonic() - began < deadline_seconds and goes_on():
+            problem = checks[name]()
+            with guard:
+                if not problem:
+                    del wrong[name]
+                    on_healthy(name, time.monotonic() - began)
+                    return
+                wrong[name] = problem
+            time.sleep(pause)
+            pause = min(0.5, pause * 1.5)
+
+    _all(ask, checks)
+    return wrong
+
+
+def _all(call: Callable[[str], None], names: Iterable[str]) -> None:
+    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

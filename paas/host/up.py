@@ -1,0 +1,205 @@
+"""`python -m paas.host.up`: what bin/up does once there is a Python: prepare, start, wait until every part is well."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from dotenv import dotenv_values
+
+from paas import env as environment
+from paas.env import Env
+from paas.host import checks, services
+from paas.host.checks import HostProblem
+from paas.host.console import complain, line, say, step
+from paas.host.engine import ensure_engine
+from paas.host.processes import Lock, is_alive
+from runtime.errors import Failure, PlatformError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEADLINE_SECONDS = 60
+
+
+def load_environment() -> Env:
+    """Remembers the variables given, so that bin/paas and bin/down find the same platform."""
+    try:
+        env = environment.load()
+    except environment.BadEnvironment as exc:
+        raise HostProblem(str(exc), id="bad_environment") from exc
+    checks.check_paths(env)
+    return env
+
+
+def prepare_home(env: Env) -> None:
+    services.make_home(env)
+    before = dotenv_values(env.saved_file, interpolate=False) if env.saved_file.exists() else {}
+    services.write(env.saved_file, services.dotenv(services.remembered(os.environ, before)), mode=0o600)
+    services.make_secret(env.secret_file)
+
+
+def setup_django() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings")
+    import django
+
+    django.setup()
+
+
+def migrate() -> str:
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        call_command("migrate", interactive=False, verbosity=0)
+    return f"{len(plan)} migrations applied" if plan else "up to date"
+
+
+def ensure_admin(env: Env) -> tuple[str, str]:
+    """The first admin's e-mail, and the password when it was made just now."""
+    from paas.accounts.models import User
+    from paas.accounts.services import create_user
+
+    admin = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
+    if admin is not None:
+        return admin.email, ""
+    password = secrets.token_urlsafe(15)
+    admin = create_user(email=f"admin@{env.domain}", password=password, is_admin=True)
+    return admin.email, password
+
+
+def install_router(env: Env) -> None:
+    from paas.host.router import install
+
+    install(env)
+
+
+def start(env: Env) -> subprocess.Popen[bytes]:
+    """The supervisor, in a session of its own, so that a closed terminal does not end it."""
+    with (env.home / "logs" / "supervisor.log").open("ab") as output:
+        return subprocess.Popen(
+            [str(ROOT / "bin" / "keep"), sys.executable, "-m", "paas.host.run", *services.process_names(env)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def wait_until_healthy(env: Env, *, keeper: int | None, quiet: bool = False) -> None:
+    """Raises `PlatformError` with the reasons and the last lines of the log."""
+    from paas.host.health import CHECKS
+    from paas.host.health import wait_until_healthy as wait
+
+    wrong = wait(
+        CHECKS,
+        deadline_seconds=DEADLINE_SECONDS,
+        goes_on=lambda: keeper is None or is_alive(keeper),
+        on_healthy=lambda name, seconds: None if quiet else say(line(name, "healthy", seconds)),
+    )
+    if wrong:
+        log = env.home / "logs" / "platform.log"
+        last = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
+        raise PlatformError(
+            "\n".join(
+                [
+                    f"Not every part is healthy after {DEADLINE_SECONDS} s:",
+                    *(f"  {name}: {problem}" for name, problem in wrong.items()),
+                    "The last lines of the log:",
+                    *(f"  {text}" for text in last),
+                ]
+            ),
+            hint=f"The whole log is {log}. What was started goes on trying; stop it with bin/down.",
+            id="not_healthy",
+        )
+
+
+def show_doors(env: Env, email: str, password: str) -> None:
+    from paas.cli.host import doors
+
+    addresses = doors()
+    say()
+    say(f"  Dashboard     {addresses['dashboard_url']}")
+    if password:
+        say(f"  Login         {email}   password: {password}")
+        say("                It is shown only this once. Another one: bin/paas users:password")
+    else:
+        say(f"  Login         {email}   (forgot the password? bin/paas users:password)")
+    say(f"  Git remote    git remote add paas {addresses['git_url']}/APP.git")
+    say("                user: the e-mail, password: a token from bin/paas tokens:create")
+    say(f"  State, logs   {env.home}")
+    say()
+
+
+def bring_up(env: Env) -> tuple[str, str, int | None]:
+    """Everything up to healthy: the admin's e-mail, the password if new, and the keeper's pid if started by us."""
+    prepare_home(env)
+    lock = Lock(env.run_dir / "platform.lock")
+    if lock.holder() is not None:
+        setup_django()
+        with step("platform") as current:
+            wait_until_healthy(env, keeper=None, quiet=True)
+            current.done("runs already, every part is healthy")
+        return (*ensure_admin(env), None)
+    checks.check_ports(env)
+    with step("engine") as current:
+        info, started = ensure_engine(env, log=env.home / "logs" / "dockerd.log")
+        current.done(f"Docker {info.version}, {info.storage_driver}, {'started' if started else 'runs already'}")
+    with step("configuration") as current:
+        setup_django()
+        services.write_configurations(env)
+        install_router(env)
+        current.done(str(env.home))
+    with step("database") as current:
+        current.done(migrate())
+        admin = ensure_admin(env)
+    keeper = start(env)
+    wait_until_healthy(env, keeper=keeper.pid)
+    return (*admin, keeper.pid)
+
+
+def attend(log: Path, keeper: int) -> NoReturn:
+    """Becomes bin/attend, which needs no interpreter's memory to show a log."""
+    script = str(ROOT / "bin" / "attend")
+    os.execv(script, [script, str(log), str(keeper)])  # noqa: S606
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bin/up")
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--demo", action="store_true")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    try:
+        env = load_environment()
+        email, password, keeper = bring_up(env)
+        if keeper is not None:
+            say(line("platform", "is up", time.monotonic() - began))
+        show_doors(env, email, password)
+        if options.demo:
+            from paas.host.demo import run_demo
+
+            run_demo(env)
+    except Failure as exc:
+        complain(exc)
+        return 1
+    except KeyboardInterrupt:
+        complain(HostProblem("Stopped before every part was healthy.", hint="Stop what was started: bin/down"))
+        return 130
+    if options.detach or keeper is None:
+        return 0
+    say("  Ctrl-C stops the platform; apps keep running. Its log follows.")
+    attend(env.home / "logs" / "platform.log", keeper)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
