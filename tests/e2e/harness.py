@@ -114,7 +114,7 @@ class Platform:
         """By address with a Host header, so that no resolver of the machine plays a part."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
-            connection.request("GET", path, headers={"Host": f"{host}:{self.port}"})
+            connection.request("GET", path, headers={"Host": f"{host}:{self.port}".removesuffix(":80")})
             answer = connection.getresponse()
             return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
@@ -441,7 +441,7 @@ class Load:
 
     def _visit(self, keep_alive: bool) -> None:
         platform = self.app.platform
-        headers = {"Host": f"{self.app.host}:{platform.port}"}
+        headers = {"Host": f"{self.app.host}:{platform.port}".removesuffix(":80")}
         connection = http.client.HTTPConnection("127.0.0.1", platform.port, timeout=10)
         pause = 2 / self.rate
         due = time.monotonic()
