@@ -15,7 +15,7 @@ class InstanceState(models.TextChoices):
 
 
 class Instance(BaseModel):
-    """One running process, `web.1`, as people see it; and how often it crashed, for the back-off."""
+    """One running process, `web.1`, as people see it; and what the plan has to remember of it, for the back-off."""
 
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="instances")
     process = models.CharField(max_length=40)
@@ -26,6 +26,9 @@ class Instance(BaseModel):
     state = models.CharField(max_length=10, choices=InstanceState.choices)
     reason = models.TextField(blank=True)
     since = models.DateTimeField(default=timezone.now)
+    # runtime.reconcile.observe.InstanceMemory: version, crashes, container_id, not_before.
+    crash_version = models.CharField(max_length=80, blank=True)
+    crash_container_id = models.CharField(max_length=64, blank=True)
     crashes = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(null=True)
 
