@@ -1,0 +1,20 @@
+.PHONY: up down test check unit integration e2e bench format lock
+
+up down test:
+	bin/$@
+
+check unit integration e2e:
+	bin/test $@
+
+bench:
+	.venv/bin/python bench/memory.py
+
+format:
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock: # exact versions with hashes, for every Python from 3.11 on; no download address is recorded
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --output-file requirements.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
