@@ -317,6 +317,7 @@ class DockerEngine:
         with self._lock:
             if self._connected is None or self._owner != os.getpid():
                 try:
+                    self._connect().close()  # the SDK leaks its socket and blurs the reason when nobody listens
                     client = APIClient(
                         base_url=self._base_url, version="auto", timeout=max(1, int(self._timeout)), max_pool_size=_POOL
                     )

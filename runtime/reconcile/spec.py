@@ -17,6 +17,11 @@ INDEX = "paas.index"
 SPEC = "paas.spec"  # ProcessSpec.fingerprint(): a container with another one must be replaced
 KIND = "paas.kind"  # "instance" | "release" | "run" | "build"
 HOME = "paas.home"  # which platform on this engine it belongs to
+EPOCH = "paas.epoch"  # AppSpec.restart_epoch it was started for
+PORT = "paas.port"  # where it serves HTTP; absent when it gets no traffic
+GRACE = "paas.grace"  # seconds between SIGTERM and SIGKILL, as they were when it was started
+
+INSTANCE = "instance"  # the value of KIND for what convergence looks after
 
 
 class CheckKind(StrEnum):
@@ -84,4 +89,5 @@ class AppSpec:
     network: str = ""
     subnet: str = ""  # CIDR of the app's own network; .1 is the gateway
     restart_epoch: int = 0  # raised by "restart": instances started for an older one are replaced
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the route: "timeout_seconds", "max_body_bytes"
+    deleted: bool = False  # nothing may be left: no instance, no route, no network
