@@ -95,7 +95,7 @@ def _start_daemon(env: Env, log: Path) -> tuple[EngineInfo, int | None]:
 
 def telling_lines(log: str, count: int = 6) -> list[str]:
     """The lines that say why; the last ones when none sticks out."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip() and "level=warning" not in line]
     return ([line for line in lines if TELLING.search(line)] or lines)[-count:]
 
 
