@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from celery import current_app as queue
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -14,6 +13,7 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import pool_size, repository_path
 from paas.core import audit
+from paas.core.queue import send
 from runtime.errors import Conflict, InvalidInput
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
@@ -84,7 +84,7 @@ def set_maintenance(app: App, on: bool, *, by: User) -> None:
 def request_convergence(app: App) -> None:
     """Ask, by name and after the commit, for somebody to look at this app now. The sweep looks anyway."""
     app_id = str(app.pk)
-    transaction.on_commit(lambda: queue.send_task("convergence.converge", args=[app_id], retry=False))
+    transaction.on_commit(lambda: send("convergence.converge", app_id))
 
 
 __all__ = [

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from celery import current_app as queue
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
@@ -26,6 +25,7 @@ from paas.builds.log import BuildLog, log_path, secrets_of
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
 from paas.core import audit
+from paas.core.queue import send
 from paas.core.redis import Waiter, signal
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus
@@ -75,7 +75,7 @@ def start_push_build(app: App, push: Push, *, by: User, received_seconds: float)
     BuildLog(build.pk).close()
     for old in waiting:
         _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer push took its place.")
-    queue.send_task("builds.run_build", args=[str(build.pk)], queue="builds")
+    send("builds.run_build", str(build.pk))
     log.info("build_created", app=app.name, build=number, commit=push.update.new)
     return build
 
@@ -114,7 +114,7 @@ def take_up_lost_builds() -> int:
         if build.status == BuildStatus.PENDING and build.app.builds.filter(status=BuildStatus.BUILDING).exists():
             continue
         log.warning("build_taken_up", app=build.app.name, build=build.number, status=build.status)
-        queue.send_task("builds.run_build", args=[str(build.pk)], queue="builds", retry=False)
+        send("builds.run_build", str(build.pk))
         count += 1
     return count
 
@@ -215,7 +215,7 @@ def _claim(build_id: str | UUID) -> Build | None:
 def _start_next(app: App) -> None:
     waiting = app.builds.filter(status=BuildStatus.PENDING).order_by("number").first()
     if waiting:
-        queue.send_task("builds.run_build", args=[str(waiting.pk)], queue="builds", retry=False)
+        send("builds.run_build", str(waiting.pk))
 
 
 def _run(build: Build, claim: _Claim) -> None:

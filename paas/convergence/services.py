@@ -6,41 +6,42 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
-from uuid import UUID
 
 import structlog
-from celery import current_app as queue
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from paas.apps.models import App
 from paas.apps.selectors import repository_path
 from paas.builds import services as builds
-from paas.builds.log import BuildLog, log_path, masked, secrets_of
-from paas.builds.models import ACTIVE, Build
+from paas.builds.log import BuildLog, log_path, secrets_of
+from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
-from paas.convergence.selectors import labels_of
 from paas.convergence.spec import app_spec, environment
+from paas.core.queue import send
 from paas.core.redis import Lease, client, lease, signal
 from paas.releases import services as releases
-from paas.releases.models import UNFINISHED, Release, ReleaseStatus
+from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
 from paas.wiring import engine, image_reference, registry, router
-from runtime.engine.api import Container, ContainerSpec, Limits
-from runtime.errors import BootFailed, Failure, PlatformError, RegistryError, RouterError
+from runtime.engine.api import Container, State
+from runtime.errors import BootFailed, ManifestUnknown, PlatformError, RegistryError, Retryable
 from runtime.reconcile import spec as labels
-from runtime.reconcile.apply import Applier, Outcome
-from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe
-from runtime.reconcile.plan import Plan, plan
+from runtime.reconcile.apply import Applier, InstanceFailed, Outcome, exit_meaning
+from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash
+from runtime.reconcile.plan import Plan, Retire, plan
+from runtime.reconcile.spec import AppSpec, ProcessSpec
 
 log = structlog.get_logger()
 
-RETIRE_SECONDS = 30  # for requests in flight
-RELEASE_COMMAND_SECONDS = 900
+DRAIN_SECONDS = 30.0
+RELEASE_COMMAND_SECONDS = 900.0
 RELEASE_DEADLINE = timedelta(minutes=20)
+ONE_OFF_DEADLINE = timedelta(hours=24)
+RETRY_SECONDS = 3.0
 MAX_LOOKS = 5
 
 
@@ -53,8 +54,14 @@ def converge(app_id: str) -> None:
             if held is None:
                 return
             while client().getdel(again):
-                with structlog.contextvars.bound_contextvars(app=app_id):
+                try:
                     _look(app_id, held)
+                except LeaseLost:
+                    log.warning("lease_lost", app_id=app_id)
+                    return
+                except PlatformError as exc:
+                    log.warning("converge_failed", app_id=app_id, error=exc.id, message=exc.message, exc_info=exc)
+                    send("convergence.converge", app_id, countdown=RETRY_SECONDS)
 
 
 def home() -> str:
@@ -85,11 +92,89 @@ def _look(app_id: str, held: Lease) -> None:
             return
 
 
+def retire(app_id: str, app_name: str, container_id: str, address: str, grace_seconds: int) -> None:
+    """The second half of a switch: drain, stop, remove. Whoever comes second finds nothing to do."""
+    if not Retirement.objects.filter(container_id=container_id).exists():
+        return
+    _applier().retire(container_id, app=app_name, address=address, grace_seconds=grace_seconds)
+    Retirement.objects.filter(container_id=container_id).delete()
+    log.info("instance_retired", app=app_name, app_id=app_id, container=container_id[:12])
+
+
+def sweep() -> None:
+    """Look at everything at once: one list of the engine's containers, whatever their number."""
+    Retirement.objects.filter(deadline__lt=timezone.now() - timedelta(minutes=10)).delete()
+    observation = observe(engine(), router(), home=home())
+    known = set()
+    for app in App.objects.all().prefetch_related("scales", "instances", "retirements"):
+        known.add(str(app.pk))
+        if app.destroyed_at is not None:
+            send("convergence.converge", str(app.pk))
+            continue
+        release = wished_release(app)
+        desired = app_spec(app, release)
+        steps = plan(desired, _observed(app, desired, observation), now=timezone.now())
+        if steps or (release is not None and not release.is_finished):
+            log.info("app_off_course", app=app.name, steps=[str(step) for step in steps.steps])
+            send("convergence.converge", str(app.pk))
+    _remove_strays(observation, known)
+    builds.take_up_lost_builds()
+
+
+def _remove_strays(observation: Observation, known: set[str]) -> None:
+    """What is ours but belongs to nobody: apps that are gone, builds and release commands whose worker died."""
+    for app_id in observation.app_ids - known:
+        for instance in observation.instances.get(app_id, ()):
+            log.warning("stray_removed", container=instance.container.name)
+            engine().remove(instance.container.id)
+    for container in observation.others:
+        if _is_stray(container, known):
+            log.warning("stray_removed", container=container.name)
+            engine().remove(container.id)
+    for name, network in observation.networks.items():
+        owner = network.labels.get(labels.APP_ID)
+        if owner is not None and owner not in known:
+            with suppress(PlatformError):
+                engine().remove_network(name)
+    names = set(App.objects.values_list("name", flat=True))
+    for app_name in set(observation.routes) - names:
+        router().remove(app_name)
+
+
+def _is_stray(container: Container, known: set[str]) -> bool:
+    kind = container.labels.get(labels.KIND)
+    app_id = container.labels.get(labels.APP_ID, "")
+    age = timezone.now() - container.created_at if container.created_at else timedelta()
+    if app_id not in known:
+        return age > timedelta(minutes=1)
+    if kind == "build":
+        return not Build.objects.filter(app_id=app_id, status=BuildStatus.BUILDING).exists()
+    if kind == "release":
+        return not Release.objects.filter(app_id=app_id, status__in=UNFINISHED).exists()
+    return age > ONE_OFF_DEADLINE
+
+
+def _applier() -> Applier:
+    return Applier(engine(), router(), home=home(), drain_seconds=DRAIN_SECONDS)
+
+
 def _keep(app: App, release: Release | None, held: Lease) -> None:
     """What is live stays as it should be: crashed instances come back, surplus ones go, routes are right."""
-    outcome = _apply(app, release, held, narrate=lambda line: log.info("converged", step=line))
-    if outcome.failures:
-        log.warning("instances_failed", app=app.name, reasons=[failure.message for failure in outcome.failures])
+    desired = app_spec(app, release)
+    steps = _plan(app, desired)
+    memory = dict(steps.memory)
+    try:
+        if steps:
+            outcome = _apply(
+                app, steps, narrate=lambda line: log.info("converged", app=app.name, step=line), check=held.check
+            )
+            for failure in outcome.failed:
+                log.warning("instance_failed", app=app.name, instances=failure.instances, reason=failure.message)
+    except InstanceFailed as exc:
+        log.warning("instance_failed", app=app.name, instances=exc.instances, reason=exc.message)
+        _count_failures(desired, exc, memory)
+    _write_down(app, desired, memory)
+    _look_again(app, steps, memory)
 
 
 def _roll_out(app: App, release: Release, held: Lease) -> None:
@@ -97,37 +182,67 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
     if not releases.start_release(release):
         return
     out = _release_log(release)
+    check = partial(_check, release, held)
+    desired = app_spec(app, release)
+    memory: dict[str, InstanceMemory] = {}
     try:
         if release.started_at and timezone.now() - release.started_at > RELEASE_DEADLINE:
             raise BootFailed(
                 f"v{release.version} was not live after {int(RELEASE_DEADLINE.total_seconds() / 60)} minutes.",
-                hint="See the instances' logs, then push again.",
+                hint="See the platform's log for what held it up, then push again.",
                 id="release_timeout",
             )
         out.write(f"-----> Releasing v{release.version}")
-        _run_release_command(app, release, out, held)
-        _apply(app, release, held, narrate=lambda line: out.write(f"       {line}"))
+        _run_release_command(app, release, desired, out, check)
+        steps = _plan(app, desired)
+        memory = dict(steps.memory)
+        _apply(app, steps, narrate=lambda line: out.write(f"       {line}"), check=check)
         releases.finish_release(release)
         log.info("release_succeeded", app=app.name, release=release.version)
     except BootFailed as exc:
-        for line in exc.log_lines if hasattr(exc, "log_lines") else ():
-            out.write(f"       | {line}")
+        if isinstance(exc, InstanceFailed):
+            for line in exc.log_lines:
+                out.write(f"       | {line}")
         releases.fail_release(release, exc)
         log.info("release_failed", app=app.name, release=release.version, error=exc.id)
     except PlatformError as exc:
-        log.exception("release_broke", app=app.name, release=release.version)
-        if not _may_pass(exc):
+        if isinstance(exc, Retryable):
+            out.write(f" !     {exc.message} Trying again.")
+        else:
             releases.fail_release(release, exc)
         raise
     finally:
-        out.close()
         signal(f"release:{release.pk}")
+        out.close()
+    release.refresh_from_db()
+    app.refresh_from_db()
+    live = current_release(app)
+    _write_down(app, app_spec(app, live), memory if live == release else {})
 
 
-def _may_pass(exc: PlatformError) -> bool:
-    from runtime.errors import Retryable
+def _plan(app: App, desired: AppSpec) -> Plan:
+    observation = observe(engine(), router(), home=home(), app_id=str(app.pk))
+    return plan(desired, _observed(app, desired, observation), now=timezone.now())
 
-    return isinstance(exc, Retryable)
+
+def _apply(app: App, steps: Plan, *, narrate: Callable[[str], None], check: Callable[[], None]) -> Outcome:
+    return _applier().apply(steps, narrate=narrate, retire=partial(_send_retire, app), check=check)
+
+
+def _observed(app: App, desired: AppSpec, observation: Observation) -> Observed:
+    memory = {
+        str(row): InstanceMemory(row.crash_version, row.crashes, row.crash_container_id, row.not_before)
+        for row in app.instances.all()
+    }
+    retiring = {row.container_id: row.deadline for row in app.retirements.all()}
+    return observation.of(desired, memory=memory, retiring=retiring)
+
+
+def _send_retire(app: App, step: Retire) -> None:
+    """In the background: nobody waits for an old instance to finish. The row keeps others from trying as well."""
+    deadline = timezone.now() + timedelta(seconds=DRAIN_SECONDS + step.grace_seconds + 15)
+    Retirement.objects.update_or_create(container_id=step.container_id, defaults={"app": app, "deadline": deadline})
+    send("convergence.retire", str(app.pk), app.name, step.container_id, step.endpoint, step.grace_seconds)
 
 
 def _check(release: Release, held: Lease) -> None:
@@ -136,3 +251,145 @@ def _check(release: Release, held: Lease) -> None:
     status = Release.objects.values_list("status", flat=True).get(pk=release.pk)
     if status not in UNFINISHED:
         raise BootFailed(f"v{release.version} was stopped: it is {status}.", id="release_stopped")
+
+
+def _release_log(release: Release) -> BuildLog:
+    """The log of the build that made it, so that the pusher sees the release too; one of its own otherwise."""
+    build = Build.objects.filter(release=release, status__in=ACTIVE).first()
+    return BuildLog(build.pk if build else release.pk, secrets_of(release.config))
+
+
+def _run_release_command(app: App, release: Release, desired: AppSpec, out: BuildLog, check: Callable[[], None]) -> None:
+    """Once per release, in the new image with the new config, before anything of it is started."""
+    if not release.release_command or release.command_done_at is not None or release.image is None:
+        return
+    out.write(f"-----> Running the release command: {release.release_command}")
+    applier = _applier()
+    applier.ensure_network(desired)
+    process = ProcessSpec(
+        process="release",
+        quantity=1,
+        image=image_reference(release.image.repository, release.image.digest),
+        command=("run", release.release_command),
+        environment=environment(app, release, 0),
+        release=release.version,
+        memory_bytes=settings.ENV.app_memory_bytes,
+    )
+    container = applier.one_off_spec(desired, process, kind="release")
+    if not release.image.uses_launcher:
+        container = dataclasses.replace(container, entrypoint=("/bin/sh",), command=("-c", release.release_command))
+    try:
+        end = applier.run_one_off(
+            container,
+            narrate=lambda line: out.write(f"       {line}"),
+            deadline_seconds=RELEASE_COMMAND_SECONDS,
+            check=check,
+        )
+    except TimeoutError as exc:
+        raise BootFailed(
+            f"The release command was still running after {RELEASE_COMMAND_SECONDS:g} s and was stopped.",
+            hint="Make it shorter, or run it by hand: paas run",
+            id="release_command_timeout",
+        ) from exc
+    if end.code != 0:
+        why = "it ran out of memory" if end.oom_killed else exit_meaning(end.code)
+        raise BootFailed(
+            f"The release command exited with {end.code}: {why}.",
+            hint="Its output is above. Correct it and push again; the release before this one goes on running.",
+            id="release_command_failed",
+        )
+    releases.mark_command_done(release)
+
+
+def _count_failures(desired: AppSpec, failure: InstanceFailed, memory: dict[str, InstanceMemory]) -> None:
+    """Instances of the live release that would not come up: tried again later and later."""
+    versions = {spec.process: f"{spec.fingerprint()}/{desired.restart_epoch}" for spec in desired.processes}
+    for name in failure.instances:
+        version = versions.get(name.rpartition(".")[0], "")
+        memory[name] = remember_crash(memory.get(name, InstanceMemory()), version=version, at=timezone.now())
+
+
+def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]) -> None:
+    """The instances as people see them. Rows of instances nobody wants any more go."""
+    observation = observe(engine(), router(), home=home(), app_id=str(app.pk))
+    found = {
+        (each.process, each.index): each
+        for each in sorted(observation.instances.get(str(app.pk), ()), key=lambda each: (each.is_running, each.release))
+        if each.release == desired.release
+    }
+    before = {(row.process, row.index): row for row in app.instances.all()}
+    wanted = {(spec.process, index) for spec in desired.processes for index in range(1, spec.quantity + 1)}
+    for key in wanted:
+        row = before.pop(key, None) or Instance(app=app, process=key[0], index=key[1])
+        remembered = memory.get(f"{key[0]}.{key[1]}", InstanceMemory())
+        each = found.get(key)
+        container = each.container if each else None
+        row.release_version = desired.release
+        row.container_id = container.id if container else ""
+        row.address = each.endpoint if each else ""
+        row.state, row.reason = _state(container, remembered)
+        row.since = (container.started_at if container else None) or timezone.now()
+        row.crash_version, row.crashes = remembered.version, remembered.crashes
+        row.crash_container_id, row.not_before = remembered.container_id, remembered.not_before
+        row.save()
+    for row in before.values():
+        row.delete()
+
+
+def _state(container: Container | None, memory: InstanceMemory) -> tuple[InstanceState, str]:
+    if container is not None and container.state is State.RUNNING:
+        return InstanceState.UP, ""
+    again = (
+        f"; crashed {memory.crashes} times, the next try is at {memory.not_before:%H:%M:%S} UTC"
+        if memory.not_before
+        else ""
+    )
+    if container is not None and container.exit_code is not None:
+        why = (
+            "ran out of memory"
+            if container.oom_killed
+            else f"exited with {container.exit_code}, {exit_meaning(container.exit_code)}"
+        )
+        return InstanceState.CRASHED, why + again
+    return (InstanceState.CRASHED, f"did not come up{again}") if memory.not_before else (InstanceState.STARTING, "")
+
+
+def _look_again(app: App, steps: Plan, memory: Mapping[str, InstanceMemory]) -> None:
+    """A crashed instance is due before the next sweep may come."""
+    due = [each.not_before for each in memory.values() if each.not_before]
+    due += [steps.look_again_at] if steps.look_again_at else []
+    now = timezone.now()
+    later = [moment for moment in due if moment > now]
+    if later:
+        send("convergence.converge", str(app.pk), countdown=(min(later) - now).total_seconds() + 0.05)
+
+
+def _take_down(app: App, held: Lease) -> None:
+    """A destroyed app: its builds, instances, route, network, images, repository and rows, in this order."""
+    active = Build.objects.filter(app=app, status__in=ACTIVE)
+    active.update(cancel_requested_at=timezone.now())
+    for build in active:
+        signal(f"cancel:{build.pk}")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and active.filter(status=BuildStatus.BUILDING).exists():
+        held.check()
+        time.sleep(0.1)
+    desired = dataclasses.replace(app_spec(app, None), deleted=True)
+    observation = observe(engine(), router(), home=home(), app_id=str(app.pk))
+    for container in observation.others:
+        engine().remove(container.id)
+    _applier().apply(
+        plan(desired, observation.of(desired), now=timezone.now()), narrate=lambda line: log.info("converged", step=line)
+    )
+    for image in Image.objects.filter(app=app):
+        with suppress(ManifestUnknown):
+            try:
+                registry().delete_manifest(image.repository, image.digest)
+            except RegistryError as exc:
+                log.warning("image_not_deleted", app=app.name, digest=image.digest, reason=exc.message)
+    shutil.rmtree(repository_path(app), ignore_errors=True)
+    for log_id in [*app.builds.values_list("pk", flat=True), *app.releases.values_list("pk", flat=True)]:
+        log_path(log_id).unlink(missing_ok=True)
+    name = app.name
+    app.delete()
+    log.info("app_destroyed", app=name)

@@ -13,8 +13,8 @@ def converge(app_id: str) -> None:
 
 
 @shared_task(name="convergence.retire", acks_late=True, ignore_result=True)
-def retire(app_id: str, container_id: str, address: str, grace_seconds: int) -> None:
-    services.retire(app_id, container_id, address, grace_seconds)
+def retire(app_id: str, app_name: str, container_id: str, address: str, grace_seconds: int) -> None:
+    services.retire(app_id, app_name, container_id, address, grace_seconds)
 
 
 @shared_task(name="convergence.sweep", acks_late=True, ignore_result=True)

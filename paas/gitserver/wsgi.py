@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class PlatformAccess:
     """Tokens as passwords; any user name. A push to a name nobody has creates the app."""
 
-    def authenticate(self, username: str, password: str, environ: WSGIEnvironment) -> User | None:
+    def authenticate(self, username: str, password: str, environ: WSGIEnvironment) -> User | None:  # noqa: ARG002
         return user_of_token(password)
 
     def open(self, identity: User, app_name: str, service: Service) -> Access:

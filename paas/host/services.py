@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -31,6 +33,10 @@ def make_secret(file: Path) -> bool:
         return False
     write(file, secrets.token_hex(32) + "\n", mode=0o600)
     return True
+
+
+def derived(file: Path, purpose: str) -> str:
+    return hmac.new(file.read_bytes().strip(), purpose.encode(), hashlib.sha256).hexdigest()
 
 
 def write(file: Path, text: str, *, mode: int = 0o644) -> bool:
@@ -92,7 +98,8 @@ def registry_config(env: Env) -> str:
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(env.home / "registry" / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": f"127.0.0.1:{env.registry_port}"},
+        # Signs the state of uploads in progress; without one of our own they would not survive a restart.
+        "http": {"addr": f"127.0.0.1:{env.registry_port}", "secret": derived(env.secret_file, "registry")},
     }
     return json.dumps(configuration, indent=2) + "\n"
 

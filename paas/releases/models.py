@@ -73,7 +73,7 @@ class Release(BaseModel):
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="releases")
     version = models.PositiveIntegerField()
     kind = models.CharField(max_length=10, choices=ReleaseKind.choices)
-    image = models.ForeignKey(Image, null=True, on_delete=models.PROTECT, related_name="releases")
+    image = models.ForeignKey(Image, null=True, on_delete=models.RESTRICT, related_name="releases")
     config = EncryptedJSONField(default=dict)
     process_types = models.JSONField(default=dict)
     release_command = models.TextField(blank=True)

@@ -111,7 +111,7 @@ class Migration(migrations.Migration):
                     "image",
                     models.ForeignKey(
                         null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
+                        on_delete=django.db.models.deletion.RESTRICT,
                         related_name="releases",
                         to="releases.image",
                     ),

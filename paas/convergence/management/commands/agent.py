@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from celery import current_app as queue
 from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 from redis import RedisError
 
 from paas.convergence import services
+from paas.core.queue import send
 from paas.core.redis import client
 from paas.wiring import engine
 from runtime.errors import EngineError
@@ -68,7 +68,7 @@ class Command(BaseCommand):
                         and services.is_ours(event.labels)
                         and event.labels.get(KIND) == "instance"
                     ):
-                        queue.send_task("convergence.converge", args=[event.labels[APP_ID]], retry=False)
+                        send("convergence.converge", event.labels[APP_ID])
             except EngineError as exc:
                 log.warning("engine_events_lost", message=exc.message)
             except Exception:
