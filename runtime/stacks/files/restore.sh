@@ -1,0 +1,7 @@
+#!/bin/sh
+# Puts a layer into a root folder: restore.sh ROOT TAR
+set -eu
+tar --extract --file "$2" --directory "$1" --numeric-owner --keep-directory-symlink --overwrite
+find "$1" -xdev -name '.wh.*' | while read -r mark; do
+  rm -rf -- "$mark" "${mark%/*}/${mark##*/.wh.}"
+done
