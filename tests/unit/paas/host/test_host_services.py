@@ -63,8 +63,11 @@ def test_redis_listens_on_its_socket_alone_and_keeps_what_it_was_told(tmp_path):
 
 
 def test_the_registry_listens_on_loopback_and_has_no_blob_cache(tmp_path):
-    configuration = json.loads(services.registry_config(make_env(tmp_path, PAAS_REGISTRY_PORT="5055")))
-    assert configuration["http"] == {"addr": "127.0.0.1:5055"}
+    env = make_env(tmp_path, PAAS_REGISTRY_PORT="5055")
+    services.make_secret(env.secret_file)
+    configuration = json.loads(services.registry_config(env))
+    assert configuration["http"]["addr"] == "127.0.0.1:5055"
+    assert configuration["http"]["secret"] not in env.secret_file.read_text()
     assert configuration["storage"]["delete"] == {"enabled": True}
     assert "cache" not in configuration["storage"]
 
