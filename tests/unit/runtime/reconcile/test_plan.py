@@ -224,7 +224,7 @@ def test_a_crash_loop_backs_off_and_is_named() -> None:
         world.containers = [each for each in world.containers if each.id != last]
         last = world.had(worker(7), ago=0, up=1)
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert transcript(world, desired) == "hold worker.1: crashed 12 times in a row, starts again in 300 s"
+    assert transcript(world, desired) == "hold worker.1: crashed 12 times in a row, starts again in 5 min"
 
 
 def test_the_same_crash_is_counted_once() -> None:
