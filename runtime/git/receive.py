@@ -49,10 +49,10 @@ _HEX = re.compile(rb"[0-9a-f]{40}")
 _ZERO = "0" * 40
 _SIDE_BAND = b"side-band-64k"
 
-# Old tools wrote such objects, they sit deep in histories that cannot be rewritten, and they harm nobody.
-_STRICT = "--strict=" + ",".join(
-    f"{check}=ignore" for check in ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "missingTaggerEntry")
-)
+# The first four: old tools wrote such objects, they sit deep in histories that cannot be rewritten, and they harm
+# nobody. The last is but a remark to git: with it a mode of 0 is refused.
+_TOLERATED = ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "missingTaggerEntry")
+_STRICT = "--strict=" + ",".join([*(f"{check}=ignore" for check in _TOLERATED), "badFilemode=error"])
 
 
 class ClientGone(Exception):
