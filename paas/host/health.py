@@ -58,16 +58,15 @@ def web() -> str:
 
 
 def git() -> str:
-    return _door(f"git.{settings.ENV.domain}", "/-/health", "The git endpoint", exactly_200=False)
+    return _door(f"git.{settings.ENV.domain}", "/-/health", "The git endpoint")
 
 
-def _door(host: str, path: str, name: str, *, exactly_200: bool = True) -> str:
+def _door(host: str, path: str, name: str) -> str:
     try:
         status = through_router(settings.ENV, host, path).status_code
     except httpx.HTTPError as exc:
         return f"{name} does not answer through the router: {exc}"
-    good = status == 200 if exactly_200 else status < 500
-    return "" if good else f"{name} answers {status} through the router."
+    return "" if status == 200 else f"{name} answers {status} through the router."
 
 
 def workers() -> str:
