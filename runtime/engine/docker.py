@@ -86,7 +86,7 @@ class DockerEngine:
     # ---------------------------------------------------------------- images
 
     def pull(self, reference: str, *, registry_token: str = "") -> None:
-        if "@" in reference and self.has_image(reference):
+        if self.has_image(reference):
             return
         headers = {}
         if registry_token:

@@ -149,6 +149,7 @@ class EngineContract:
 
     def test_a_present_image_is_known(self, engine, image) -> None:
         assert engine.has_image(image)
+        engine.pull(image)  # asks no registry
 
     def test_list_finds_containers_by_labels_whatever_their_state(self, engine, create, prefix) -> None:
         web = create("serve", labels={"kind": "web"})
