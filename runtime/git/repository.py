@@ -157,20 +157,21 @@ def finish_push(push: Push, *, allow_force: bool) -> None:
             if not push.update.is_delete:
                 _require_objects(push)
         except (Conflict, NotFound):
-            abandon_push(push)
+            _forget(push)
             raise
         if push.quarantine is not None:
             _publish_objects(push.repository, push.quarantine)
         if push.shallow:
             _add_shallow(push.repository, push.shallow)
         _move_ref(push.repository, push.update)
+        _forget(push)
 
 
 def abandon_push(push: Push) -> None:
     """Forgets the objects. Calling it again, or after `finish_push`, does no harm."""
-    if push.quarantine is not None:
-        _check_quarantine(push.repository, push.quarantine)
-        shutil.rmtree(push.quarantine, ignore_errors=True)
+    if push.quarantine is not None and push.repository.is_dir():
+        with _locked(push.repository):
+            _forget(push)
 
 
 def housekeep(path: Path, *, keep: Collection[Path] = (), older_than_seconds: float = 86_400.0) -> int:
@@ -197,6 +198,19 @@ def _locked(repository: Path) -> Iterator[None]:
         yield
 
 
+def _forget(push: Push) -> None:
+    if push.quarantine is None:
+        return
+    _check_quarantine(push.repository, push.quarantine)
+    target = push.repository / "objects" / "pack"
+    for pack in push.quarantine.glob("pack/pack-*.pack"):
+        # A worker that died while publishing: without its .idx nobody can have used it.
+        if not (target / pack.with_suffix(".idx").name).exists():
+            for suffix in (".pack", ".rev"):
+                (target / pack.with_suffix(suffix).name).unlink(missing_ok=True)
+    shutil.rmtree(push.quarantine, ignore_errors=True)
+
+
 def _check_quarantine(repository: Path, quarantine: Path) -> None:
     """The path comes from a row: never remove or move anything else by it."""
     if quarantine.parent != repository / "objects" or not quarantine.name.startswith(QUARANTINE_PREFIX):
@@ -212,18 +226,21 @@ def _require_objects(push: Push) -> None:
 
 
 def _publish_objects(repository: Path, quarantine: Path) -> None:
-    """Moves packs in so that a reader sees one whole or not at all: git looks for the .idx."""
+    """Adds the packs so that a reader sees one whole or not at all: git looks for the .idx, which comes last.
+
+    Links, as the quarantine must stay whole until the ref has moved: a worker may die anywhere in between.
+    """
     _check_quarantine(repository, quarantine)
+    packs = quarantine / "pack"
+    if not packs.is_dir():
+        return
     target = repository / "objects" / "pack"
     target.mkdir(exist_ok=True)
-    packs = quarantine / "pack"
-    files = sorted(packs.glob("pack-*"), key=lambda file: (file.suffix == ".idx", file.name)) if packs.is_dir() else []
-    for file in files:
+    for file in sorted(packs.glob("pack-*"), key=lambda file: (file.suffix == ".idx", file.name)):
         _sync(file)
-        file.replace(target / file.name)
-    if files:
-        _sync(target)
-    shutil.rmtree(quarantine, ignore_errors=True)
+        with contextlib.suppress(FileExistsError):  # the same pack by an earlier attempt, or by another push
+            (target / file.name).hardlink_to(file)
+    _sync(target)
 
 
 def _sync(path: Path) -> None:
