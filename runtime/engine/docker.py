@@ -691,7 +691,7 @@ def _event(message: Mapping[str, Any]) -> Event:
     labels = dict(actor.get("Attributes") or {})
     code = labels.get("exitCode", "")
     return Event(
-        action=str(message.get("Action", "")),
+        action=str(message.get("Action", "")).partition(":")[0],  # "health_status: healthy", "exec_start: sh"
         container_id=str(actor.get("ID", "")),
         labels=labels,
         at=datetime.fromtimestamp(message.get("timeNano", 0) / 1e9, UTC),

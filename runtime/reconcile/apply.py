@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from runtime.engine.api import Container, ContainerSpec, Engine, Exit, Health, Limits, Network, State
-from runtime.errors import BootFailed, ContainerMissing, EngineError, Failure, RouterError
+from runtime.errors import BootFailed, ContainerMissing, EngineError, RouterError
 from runtime.reconcile import checks
 from runtime.reconcile import spec as labels
 from runtime.reconcile.plan import (
@@ -527,14 +527,14 @@ class _Run:
         began = time.monotonic()
         for step in self.starts:
             self.narrate(str(step))
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         def start(step: Start) -> None:
             if errors:
                 return
             try:
                 self.trials[step.instance] = self.applier._start(step)  # noqa: SLF001
-            except Failure as exc:
+            except BaseException as exc:  # noqa: BLE001 - raised again below, once the others have ended
                 errors.append(exc)
 
         _each(start, self.starts)
@@ -549,12 +549,12 @@ class _Run:
             if step.container_id:
                 self.trials[step.instance] = _Started(step, step.spec, step.container_id, time.monotonic())
         stop = threading.Event()
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         def wait(step: Wait) -> None:
             try:
                 self.applier._await_healthy(self.trials[step.instance], step, stop)  # noqa: SLF001
-            except Failure as exc:
+            except BaseException as exc:  # noqa: BLE001 - raised again below; lost, it would pass for healthy
                 errors.append(exc)
                 stop.set()
 
