@@ -157,6 +157,8 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "MALLOC_ARENA_MAX": "2",  # glibc's arena per thread is memory never given back
         "DJANGO_SETTINGS_MODULE": "paas.settings",
+        # Celery's advice; builds and instances run in containers, and the engine's socket is root's anyway.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
     }
 
 
