@@ -41,7 +41,7 @@ class PushEventKind(StrEnum):
     LINE = "line"  # a log line, relayed on side-band 2
     IDLE = "idle"  # nothing for `keepalive_seconds`: send a keepalive
     DONE = "done"  # accepted: the ref has moved
-    FAILED = "failed"  # refused: `text` becomes the `ng` reason
+    FAILED = "failed"  # refused, nothing goes on: `text` becomes the `ng` reason
     DETACHED = "detached"  # we stop watching; the ref has not moved yet and the deploy goes on
 
 

@@ -38,7 +38,7 @@ from dulwich.server import Backend, ReceivePackHandler
 from runtime.errors import Conflict, Failure, UserError
 from runtime.git.api import Access, Push, PushEvent, PushEventKind, PushHandler, RefUpdate, Stream
 from runtime.git.process import SHALLOW_FILE, git_arguments, git_environment, limit_process, run_git
-from runtime.git.repository import check_push, make_quarantine
+from runtime.git.repository import abandon_push, check_push, make_quarantine
 from runtime.git.text import reason, terminal_lines
 
 logger = logging.getLogger(__name__)
@@ -370,6 +370,7 @@ class ReceivePack(ReceivePackHandler):
                     case PushEventKind.DONE:
                         return ""
                     case PushEventKind.FAILED:
+                        abandon_push(push)  # whoever refused it may not have come to own it
                         return event.text or "refused"
                     case PushEventKind.DETACHED:
                         return event.text or "the deploy goes on"

@@ -173,10 +173,11 @@ def test_a_client_that_leaves_during_the_log_leaves_the_job_alone(repository: Pa
         (Platform(error=Forbidden("The app is in maintenance.")), b"The app is in maintenance."),
         (Platform(error=PlatformError("disk /secret/path")), b"something went wrong on our side"),
         (Platform(error=ZeroDivisionError()), b"something went wrong on our side"),
+        (Platform(LINE, PushEvent(PushEventKind.FAILED, "the queue is full")), b"the queue is full"),
         (Platform(), b"the deploy goes on, but its log ended here"),
         (Platform(refuse={"refs/heads/main": "frozen until Monday"}), b"frozen until Monday"),
     ],
-    ids=["user", "platform", "bug", "no event", "policy"],
+    ids=["user", "platform", "bug", "refused at once", "no event", "policy"],
 )
 def test_a_push_that_never_started_leaves_nothing(
     repository: Path, work: Work, platform: Platform, reason: bytes
