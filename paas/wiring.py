@@ -1,6 +1,7 @@
 """The composition root: reads the settings and builds the drivers. Everyone else asks here for an engine, a router, …
 
-Each is made once per process and may be used from several threads. Tests put the memory drivers in their place with
+Each is made once per process, at its first use, and may be used from several threads; a process that never asks for one
+does not load it. Tests put the memory drivers in their place with
 `replaced(engine=…)`.
 """
 
@@ -10,22 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
-from runtime.builder.assemble import ImageBuilder
-from runtime.router.nginx import NginxRouter
-from runtime.stacks.store import StackStore
 
 from runtime.builder.api import Builder, HostSettings
 from runtime.engine.api import Engine
-from runtime.engine.docker import DockerEngine
-from runtime.registry.auth import Credentials
-from runtime.registry.client import Registry
 from runtime.router.api import Router
 
+if TYPE_CHECKING:
+    from runtime.reconcile.apply import Applier
+    from runtime.registry.client import Registry
+    from runtime.stacks.store import StackStore
+
 T = TypeVar("T")
+DRAIN_SECONDS = 30.0  # how long an old instance may take to finish the requests it has
 _replacements: dict[str, Any] = {}
 
 
@@ -54,16 +55,30 @@ def replaced(**drivers: object) -> Iterator[None]:
 
 @_once
 def engine() -> Engine:
+    from runtime.engine.docker import DockerEngine
+
     return DockerEngine(settings.ENV.docker_host)
 
 
 @_once
 def router() -> Router:
+    from runtime.router.nginx import NginxRouter
+
     return NginxRouter(settings.ENV.home / "router")
 
 
 @_once
+def applier() -> Applier:
+    from runtime.reconcile.apply import Applier
+
+    return Applier(engine(), router(), home=str(settings.ENV.home), drain_seconds=DRAIN_SECONDS)
+
+
+@_once
 def registry() -> Registry:
+    from runtime.registry.auth import Credentials
+    from runtime.registry.client import Registry
+
     parts = urlsplit(settings.ENV.registry_url)
     credentials = Credentials(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return Registry(f"{parts.scheme}://{registry_host()}", credentials=credentials)
@@ -90,12 +105,16 @@ def host_settings() -> HostSettings:
 
 @_once
 def stacks() -> StackStore:
+    from runtime.stacks.store import StackStore
+
     env = settings.ENV
     return StackStore(registry(), work_dir=env.stack_cache or env.home / "cache" / "stacks", host=host_settings())
 
 
 @_once
 def builder() -> Builder:
+    from runtime.builder.assemble import ImageBuilder
+
     return ImageBuilder(
         engine(),
         registry(),

@@ -59,8 +59,11 @@ class BuildLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = path.open("a", encoding="utf-8", errors="replace", buffering=1)
 
+    def mask(self, text: str) -> str:
+        return masked(text, self._secrets)
+
     def write(self, line: str) -> None:
-        text = masked(line, self._secrets)[:MAX_LINE].rstrip("\r\n")
+        text = self.mask(line)[:MAX_LINE].rstrip("\r\n")
         with self._lock:
             self._file.write(text + "\n")
             self._send({"t": text})
@@ -68,7 +71,7 @@ class BuildLog:
     def end(self, accepted: bool, text: str) -> None:
         """The last entry: what the pusher is told. Nothing follows it."""
         with self._lock:
-            self._send({"e": "done" if accepted else "failed", "t": masked(text, self._secrets)})
+            self._send({"e": "done" if accepted else "failed", "t": self.mask(text)})
 
     def close(self) -> None:
         self._file.close()

@@ -273,7 +273,7 @@ def _make_image(build: Build, config: dict[str, str], console: _Console) -> None
     request = BuildRequest(
         app=build.app.name,
         repository=build.app.repository,
-        source=GitTree(push.repository, build.new, push.quarantine),
+        source=GitTree(push.repository, build.new, quarantine=push.quarantine),
         environment=config,
         tags=[f"git-{build.new[:12]}"],
         labels={"paas.app": build.app.name, "paas.app-id": str(build.app_id), "paas.home": str(settings.ENV.home)},
@@ -369,6 +369,7 @@ def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:
 
 
 def _fail(build: Build, out: BuildLog, failure: Failure, status: BuildStatus) -> None:
+    failure.message, failure.hint = out.mask(failure.message), out.mask(failure.hint)
     for text in (failure.message, failure.hint):
         for line in text.splitlines():
             out.write(f" !     {line}")

@@ -22,22 +22,21 @@ from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
 from paas.convergence.spec import app_spec, environment
 from paas.core.queue import send
-from paas.core.redis import Lease, client, lease, signal
+from paas.core.redis import Lease, LeaseLost, is_raised, lease, raise_flag, signal, take_flag
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
-from paas.wiring import engine, image_reference, registry, router
+from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
 from runtime.engine.api import Container, State
 from runtime.errors import BootFailed, ManifestUnknown, PlatformError, RegistryError, Retryable
 from runtime.reconcile import spec as labels
-from runtime.reconcile.apply import Applier, InstanceFailed, Outcome, exit_meaning
+from runtime.reconcile.apply import InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash
 from runtime.reconcile.plan import Plan, Retire, plan
 from runtime.reconcile.spec import AppSpec, ProcessSpec
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 30.0
 RELEASE_COMMAND_SECONDS = 900.0
 RELEASE_DEADLINE = timedelta(minutes=20)
 ONE_OFF_DEADLINE = timedelta(hours=24)
@@ -47,13 +46,13 @@ MAX_LOOKS = 5
 
 def converge(app_id: str) -> None:
     """Bring one app to where its rows say. When somebody is at it already, they look again when they are done."""
-    again = f"paas:again:{app_id}"
-    client().set(again, 1, ex=600)
-    while client().exists(again):
+    again = f"again:{app_id}"
+    raise_flag(again)
+    while is_raised(again):
         with lease(f"app:{app_id}") as held:
             if held is None:
                 return
-            while client().getdel(again):
+            while take_flag(again):
                 try:
                     _look(app_id, held)
                 except LeaseLost:
@@ -96,7 +95,7 @@ def retire(app_id: str, app_name: str, container_id: str, address: str, grace_se
     """The second half of a switch: drain, stop, remove. Whoever comes second finds nothing to do."""
     if not Retirement.objects.filter(container_id=container_id).exists():
         return
-    _applier().retire(container_id, app=app_name, address=address, grace_seconds=grace_seconds)
+    applier().retire(container_id, app=app_name, address=address, grace_seconds=grace_seconds)
     Retirement.objects.filter(container_id=container_id).delete()
     log.info("instance_retired", app=app_name, app_id=app_id, container=container_id[:12])
 
@@ -154,10 +153,6 @@ def _is_stray(container: Container, known: set[str]) -> bool:
     return age > ONE_OFF_DEADLINE
 
 
-def _applier() -> Applier:
-    return Applier(engine(), router(), home=home(), drain_seconds=DRAIN_SECONDS)
-
-
 def _keep(app: App, release: Release | None, held: Lease) -> None:
     """What is live stays as it should be: crashed instances come back, surplus ones go, routes are right."""
     desired = app_spec(app, release)
@@ -203,6 +198,7 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
         if isinstance(exc, InstanceFailed):
             for line in exc.log_lines:
                 out.write(f"       | {line}")
+        exc.message, exc.hint = out.mask(exc.message), out.mask(exc.hint)  # it may quote what the app printed
         releases.fail_release(release, exc)
         log.info("release_failed", app=app.name, release=release.version, error=exc.id)
     except PlatformError as exc:
@@ -226,7 +222,7 @@ def _plan(app: App, desired: AppSpec) -> Plan:
 
 
 def _apply(app: App, steps: Plan, *, narrate: Callable[[str], None], check: Callable[[], None]) -> Outcome:
-    return _applier().apply(steps, narrate=narrate, retire=partial(_send_retire, app), check=check)
+    return applier().apply(steps, narrate=narrate, retire=partial(_send_retire, app), check=check)
 
 
 def _observed(app: App, desired: AppSpec, observation: Observation) -> Observed:
@@ -264,8 +260,7 @@ def _run_release_command(app: App, release: Release, desired: AppSpec, out: Buil
     if not release.release_command or release.command_done_at is not None or release.image is None:
         return
     out.write(f"-----> Running the release command: {release.release_command}")
-    applier = _applier()
-    applier.ensure_network(desired)
+    applier().ensure_network(desired)
     process = ProcessSpec(
         process="release",
         quantity=1,
@@ -275,11 +270,11 @@ def _run_release_command(app: App, release: Release, desired: AppSpec, out: Buil
         release=release.version,
         memory_bytes=settings.ENV.app_memory_bytes,
     )
-    container = applier.one_off_spec(desired, process, kind="release")
+    container = applier().one_off_spec(desired, process, kind="release")
     if not release.image.uses_launcher:
         container = dataclasses.replace(container, entrypoint=("/bin/sh",), command=("-c", release.release_command))
     try:
-        end = applier.run_one_off(
+        end = applier().run_one_off(
             container,
             narrate=lambda line: out.write(f"       {line}"),
             deadline_seconds=RELEASE_COMMAND_SECONDS,
@@ -378,7 +373,7 @@ def _take_down(app: App, held: Lease) -> None:
     observation = observe(engine(), router(), home=home(), app_id=str(app.pk))
     for container in observation.others:
         engine().remove(container.id)
-    _applier().apply(
+    applier().apply(
         plan(desired, observation.of(desired), now=timezone.now()), narrate=lambda line: log.info("converged", step=line)
     )
     for image in Image.objects.filter(app=app):

@@ -71,6 +71,19 @@ def lease(name: str, *, seconds: float = 20, wait_seconds: float = 0) -> Iterato
         held.release()
 
 
+def raise_flag(name: str, *, lifetime_seconds: int = 600) -> None:
+    client().set(f"paas:flag:{name}", 1, ex=lifetime_seconds)
+
+
+def is_raised(name: str) -> bool:
+    return bool(client().exists(f"paas:flag:{name}"))
+
+
+def take_flag(name: str) -> bool:
+    """Lower it; True for the one who did."""
+    return bool(client().delete(f"paas:flag:{name}"))
+
+
 def append_to_stream(key: str, fields: dict[str, str], *, keep: int, lifetime_seconds: int) -> None:
     """Losing an entry does no harm to our callers, so a Redis that is away is not an error."""
     values: Any = fields

@@ -8,10 +8,10 @@ from runtime.errors import NotFound
 
 
 def current_release(app: App) -> Release | None:
-    """The last one that succeeded: what visitors see."""
-    if app.current_release_id is None:
-        return None
-    return Release.objects.select_related("image").filter(pk=app.current_release_id).first()
+    """The last one that succeeded: what visitors see. Asked of the database each time: a deploy takes minutes, and the
+    app in somebody's hand may be older than the last config change."""
+    current = App.objects.filter(pk=app.pk).values("current_release")
+    return Release.objects.select_related("image").filter(pk__in=current).first()
 
 
 def wished_release(app: App) -> Release | None:
