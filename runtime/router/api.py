@@ -20,7 +20,8 @@ class RouteState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One app's entry. `addresses` are "ip:port" of its instances that serve HTTP."""
+    """One app's entry. `addresses` are "ip:port" of its instances that serve HTTP. `hosts` are in normal form (lower
+    case, punycode, no final dot); "*.example.com" stands for every name below that has no route of its own."""
 
     app: str  # slug: the app's name
     hosts: Sequence[str]
@@ -28,8 +29,9 @@ class Route:
     addresses: Sequence[str] = ()
     timeout_seconds: int = 60
     max_body_bytes: int = 0  # 0 = the router's default
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # set in every answer of the app
     buffered: bool = True  # request bodies
+    force_https: bool = False  # plain HTTP is redirected, where the router has an HTTPS port
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,20 @@ class AppTraffic:
 
 class Router(Protocol):
     def put(self, route: Route) -> None:
-        """Idempotent. A host that another app has: `RouterError` with id "host_taken"; nothing changed."""
+        """Idempotent. A host that another app or the platform has: `RouterError` with id "host_taken"; a value that no
+        route can have: "bad_route"; nothing changed."""
         ...
 
-    def remove(self, app: str) -> None: ...
+    def remove(self, app: str) -> None:
+        """With its counters; a missing one is fine."""
+        ...
+
     def get(self, app: str) -> Route | None: ...
     def table(self) -> Mapping[str, Route]: ...
     def in_flight(self, app: str, address: str) -> InFlight: ...
     def drained(self, app: str, address: str, *, timeout_seconds: float) -> bool:
-        """Wait until no request is in flight to an address that is no longer routed (WebSockets don't count)."""
+        """Wait until no request is in flight to an address that is no longer routed (WebSockets don't count). False when
+        the time was not enough."""
         ...
 
     def traffic(self) -> Mapping[str, AppTraffic]: ...

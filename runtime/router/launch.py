@@ -1,0 +1,109 @@
+"""Start the router of a home in the foreground: `python launch.py HOME` becomes nginx.
+
+A master killed with SIGKILL leaves its workers serving, its listeners open and its admin socket in the way. Whatever is
+left of an earlier start is told to finish first, so that a start always succeeds. Standard library alone: it starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+QUIT_SECONDS = 5.0  # to close the listeners; what is in flight goes on for longer
+
+
+def nginx_binary() -> str:
+    """nginx, also where sbin is not on the path; "" when there is none."""
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which("nginx", path=f"{path}:/usr/local/sbin:/usr/sbin:/sbin") or ""
+
+
+def start_time(pid: int) -> str:
+    """When the process began, in the kernel's ticks; "" when it is gone. Tells a reused pid from the same process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def left_over(home: Path) -> list[int]:
+    """Living processes of earlier starts in this home: the master, then workers."""
+    pids = []
+    master = _read(home / "run" / "nginx.pid").strip()
+    if master.isdigit() and title(int(master)).startswith("nginx: master") and str(home) in title(int(master)):
+        pids.append(int(master))
+    for line in _read(home / "run" / "workers").splitlines():
+        pid, _, began = line.partition(" ")
+        if pid.isdigit() and began and start_time(int(pid)) == began and title(int(pid)).startswith("nginx: "):
+            pids.append(int(pid))
+    return pids
+
+
+def clear(home: Path) -> None:
+    """Free the listeners and the admin socket of this home."""
+    old = left_over(home)
+    for pid in old:
+        # A master that ends in its own time would take the new one's pid file and admin socket with it.
+        _signal(pid, signal.SIGKILL if title(pid).startswith("nginx: master") else signal.SIGQUIT)
+    deadline = time.monotonic() + QUIT_SECONDS
+    while holding := [pid for pid in old if _holds_listeners(pid)]:
+        if time.monotonic() > deadline:
+            for pid in holding:
+                _signal(pid, signal.SIGKILL)
+            break
+        time.sleep(0.02)
+    for name in ("admin.sock", "nginx.pid", "workers"):
+        (home / "run" / name).unlink(missing_ok=True)
+
+
+def _holds_listeners(pid: int) -> bool:
+    """A worker closes its listeners as it takes the title "shutting down"."""
+    return bool(start_time(pid)) and "shutting down" not in title(pid)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def main(arguments: list[str]) -> int:  # noqa: RET503  # execv does not come back
+    if len(arguments) != 1:
+        sys.stderr.write("Usage: launch.py HOME\n")
+        return 64
+    home = Path(arguments[0]).absolute()
+    binary = nginx_binary()
+    if not binary:
+        sys.stderr.write("nginx is not installed.\n")
+        return 69
+    if not (home / "nginx.conf").exists():
+        sys.stderr.write(f"{home} has no nginx.conf: it has not been installed.\n")
+        return 78
+    clear(home)
+    arguments = [binary, "-p", str(home), "-c", str(home / "nginx.conf"), "-g", "daemon off;"]
+    os.execv(binary, arguments)  # noqa: S606  # no shell is what we want
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,628 @@
+"""nginx as the router: one configuration that never changes, and a table in its memory (`lua/router.lua`).
+
+Under the home: `nginx.conf` and `lua/`, written by `install`; `apps/APP.json` and `certs/NAME/`, the truth, read by nginx
+when it starts; `run/admin.sock`, through which single entries change while it runs; `logs/access.json`, `logs/error.log`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from runtime.errors import InvalidInput, NotFound, RouterError, RouterUnavailable
+from runtime.router import ca, document, launch
+from runtime.router.api import AppTraffic, InFlight, Route
+
+log = logging.getLogger(__name__)
+
+LUA = Path(__file__).with_name("lua")
+MODULE_FOLDERS = (Path("/usr/lib/nginx/modules"), Path("/usr/share/nginx/modules"), Path("/usr/lib64/nginx/modules"))
+MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+PLATFORM_NAMES = ("dashboard", "api", "git")
+SOCKET_BYTES = 107  # the longest path of a unix socket
+# Everything else would need quoting that nginx and Lua disagree about.
+PLAIN_PATH = re.compile(r"/[^\x00-\x20\x7f\"'\\$;{}?#*]+")
+
+
+@dataclass(frozen=True, slots=True)
+class NginxSettings:
+    """What the configuration is made of. `domain` is the platform's: apps live below it."""
+
+    domain: str
+    web_socket: Path  # serves dashboard.DOMAIN and api.DOMAIN
+    git_socket: Path  # serves git.DOMAIN
+    streams_socket: Path | None = None  # serves /streams/ of dashboard and api; None: the web socket does
+    http_address: str = "0.0.0.0"  # noqa: S104  # the router is for visitors; "::" is IPv6 and IPv4
+    http_ports: Sequence[int] = (80,)
+    https_port: int = 0  # 0 = none
+    worker_processes: int = 2
+    worker_user: str = "www-data"  # when started by root; root if it could not reach the sockets
+    max_body_bytes: int = 1024**3  # for requests to apps and the dashboard; git has no limit here
+    log_dir: Path | None = None  # None: logs/ under the home
+
+
+def install(home: Path, settings: NginxSettings) -> None:
+    """Write everything that nginx needs, except routes and certificates. Idempotent; takes effect when nginx starts.
+
+    Raises `InvalidInput` for settings that can't work and `RouterError` when nginx lacks something.
+    """
+    home = home.absolute()
+    log_dir = (settings.log_dir or home / "logs").absolute()
+    _check(home, log_dir, settings)
+    for folder, mode in ((home, 0o711), (home / "lua", 0o755), (home / "tmp", 0o711), (log_dir, 0o750)):
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder != log_dir or settings.log_dir is None:
+            folder.chmod(mode)
+    for name in ("run", "apps", "certs"):  # the admin socket and the keys are for the owner alone
+        (home / name).mkdir(exist_ok=True)
+        (home / name).chmod(0o700)
+    for source in LUA.iterdir():
+        _write_if_changed(home / "lua" / source.name, source.read_bytes())
+    reserved = [f"{name}.{settings.domain}" for name in PLATFORM_NAMES]
+    facts = {
+        "reserved": reserved,
+        "https_port": settings.https_port or None,
+        "max_body_bytes": settings.max_body_bytes,
+    }
+    facts = {name: value for name, value in facts.items() if value is not None}
+    _write_if_changed(home / "router.json", json.dumps(facts, indent=2).encode() + b"\n")
+    placeholder = home / "certs" / "_"
+    if settings.https_port and not (placeholder / "fullchain.pem").exists():
+        key, certificate = ca.self_signed([f"*.{settings.domain}", settings.domain])
+        _write_pair(placeholder, key, certificate)
+    _write_if_changed(home / "nginx.conf", _configuration(home, log_dir, settings).encode())
+
+
+def command(home: Path) -> list[str]:
+    """Runs nginx in the foreground, after clearing away what an earlier start that was killed has left behind."""
+    return [sys.executable, str(Path(launch.__file__).absolute()), str(home.absolute())]
+
+
+class NginxRouter:
+    """The `Router` of the nginx that runs in `home`. Safe in threads, and after a fork; changes by several processes
+    are taken one after the other."""
+
+    def __init__(self, home: Path, *, timeout_seconds: float = 5.0) -> None:
+        self._home = home.absolute()
+        self._timeout = timeout_seconds
+        self._guard = threading.Lock()
+        self._made: tuple[int, httpx.Client] | None = None
+
+    # Routes
+
+    def put(self, route: Route) -> None:
+        content = document.dump(route)
+        with self._changing("apps"), _undone_on_failure(self._file(route.app)) as file:
+            ca.write_file(file, content, mode=0o600)
+            self._call("PUT", f"/apps/{route.app}", content)
+
+    def remove(self, app: str) -> None:
+        if not document.SLUG.fullmatch(app):
+            return
+        with self._changing("apps"), _undone_on_failure(self._file(app)) as file:
+            file.unlink(missing_ok=True)
+            self._call("DELETE", f"/apps/{app}")
+
+    def get(self, app: str) -> Route | None:
+        if not document.SLUG.fullmatch(app):
+            return None
+        try:
+            return document.load(self._call("GET", f"/apps/{app}"))
+        except NotFound:
+            return None
+
+    def table(self) -> Mapping[str, Route]:
+        return {app: document.load(entry) for app, entry in self._call("GET", "/apps").items()}
+
+    # What goes on
+
+    def in_flight(self, app: str, address: str) -> InFlight:
+        if not document.SLUG.fullmatch(app):
+            return InFlight(0, 0)
+        counts = self._call("GET", f"/apps/{app}/flight?to={quote(address, safe='')}")
+        return InFlight(int(counts["requests"]), int(counts["websockets"]))
+
+    def drained(self, app: str, address: str, *, timeout_seconds: float) -> bool:
+        deadline = time.monotonic() + timeout_seconds
+        pause = 0.002
+        while self.in_flight(app, address).requests:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.1)
+        return True
+
+    def traffic(self) -> Mapping[str, AppTraffic]:
+        answer = self._call("GET", "/traffic")
+        bounds = [*(float(bound) for bound in answer["bounds"]), math.inf]
+        return {app: _traffic(entry, bounds) for app, entry in answer["apps"].items()}
+
+    def healthy(self) -> bool:
+        try:
+            return bool(self.status()["workers"])
+        except RouterError:
+            return False
+
+    def status(self) -> Mapping[str, Any]:
+        """For the health page: `apps` (a number), `workers` (pids), `memory` (bytes free and in all), `nginx`."""
+        answer: dict[str, Any] = self._call("GET", "/status")
+        return answer
+
+    # Certificates
+
+    def put_certificate(self, name: str, *, key_pem: bytes, chain_pem: bytes) -> None:
+        """Shown from the next handshake on for this host name, or for one label below `*.example.com`."""
+        if not document.is_host(name):
+            raise RouterError(f"{name[:100]!r} is no host name.", id="bad_certificate")
+        try:
+            ca.check_pair(key_pem, chain_pem)
+        except InvalidInput as exc:
+            raise RouterError(exc.message, id="bad_certificate") from exc
+        folder = self._certificate_folder(name)
+        body = json.dumps({"key": key_pem.decode(), "chain": chain_pem.decode()}).encode()
+        with (
+            self._changing("certs"),
+            _undone_on_failure(folder / "key.pem"),
+            _undone_on_failure(folder / "fullchain.pem"),
+        ):
+            _write_pair(folder, key_pem, chain_pem)
+            self._call("PUT", f"/certs/{name}", body)
+
+    def remove_certificate(self, name: str) -> None:
+        if not document.is_host(name):
+            return
+        with self._changing("certs"):
+            shutil.rmtree(self._certificate_folder(name), ignore_errors=True)
+            self._call("DELETE", f"/certs/{name}")
+
+    def certificate(self, name: str) -> tuple[bytes, bytes] | None:
+        """(key, chain) as kept on disk."""
+        if not document.is_host(name):
+            return None
+        folder = self._certificate_folder(name)
+        try:
+            return (folder / "key.pem").read_bytes(), (folder / "fullchain.pem").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def close(self) -> None:
+        with self._guard:
+            if self._made:
+                self._made[1].close()
+            self._made = None
+
+    def _file(self, app: str) -> Path:
+        return self._home / "apps" / f"{app}.json"
+
+    def _certificate_folder(self, name: str) -> Path:
+        return self._home / "certs" / (f"_{name.removeprefix('*')}" if name.startswith("*.") else name)
+
+    @contextmanager
+    def _changing(self, folder: str) -> Iterator[None]:
+        """File and memory change together, one writer at a time."""
+        try:
+            lock = os.open(self._home / folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as exc:
+            raise RouterUnavailable(f"The router is not installed in {self._home}.", hint="Run bin/up.") from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _client(self) -> httpx.Client:
+        with self._guard:
+            if self._made is None or self._made[0] != os.getpid():
+                transport = httpx.HTTPTransport(uds=str(self._home / "run" / "admin.sock"))
+                client = httpx.Client(
+                    transport=transport, base_url="http://router", timeout=self._timeout, trust_env=False
+                )
+                self._made = (os.getpid(), client)
+            return self._made[1]
+
+    def _call(self, method: str, path: str, content: bytes | None = None) -> Any:
+        response = self._send(method, path, content)
+        if response.status_code == 200:
+            return response.json()
+        if method == "GET" and response.status_code == 404:
+            raise NotFound(f"The router has no {path}.")
+        try:
+            answer = response.json()
+            raise RouterError(str(answer["message"]), id=str(answer["id"]))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise RouterError(f"The router answered {response.status_code} to {method} {path}.") from exc
+
+    def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        try:
+            try:
+                return self._client().request(method, path, content=content)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                # The router was started anew since the last call. Every call may be repeated.
+                return self._client().request(method, path, content=content)
+        except httpx.HTTPError as exc:
+            raise RouterUnavailable(
+                f"The router does not answer on its admin socket: {exc}", hint="Is it running?"
+            ) from exc
+
+
+def _traffic(entry: Mapping[str, Any], bounds: Sequence[float]) -> AppTraffic:
+    cumulative, total = {}, 0
+    for bound, number in zip(bounds, entry["buckets"], strict=True):
+        total += int(number)
+        cumulative[bound] = total
+    return AppTraffic(
+        requests={f"{n}xx": int(number) for n, number in enumerate(entry["requests"], start=1)},
+        latency_buckets=cumulative,
+        last_request_at=entry.get("last"),
+    )
+
+
+@contextmanager
+def _undone_on_failure(file: Path) -> Iterator[Path]:
+    """What the router refuses must not come back when it starts again."""
+    try:
+        before: tuple[bytes, int] | None = (file.read_bytes(), file.stat().st_mode & 0o777)
+    except FileNotFoundError:
+        before = None
+    try:
+        yield file
+    except BaseException:
+        if before is None:
+            file.unlink(missing_ok=True)
+        else:
+            ca.write_file(file, before[0], mode=before[1])
+        raise
+
+
+def _write_pair(folder: Path, key: bytes, chain: bytes) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ca.write_file(folder / "key.pem", key, mode=0o600)
+    ca.write_file(folder / "fullchain.pem", chain, mode=0o644)
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        ca.write_file(path, content, mode=0o644)
+
+
+# The configuration
+
+
+def _check(home: Path, log_dir: Path, settings: NginxSettings) -> None:
+    sockets = [settings.web_socket, settings.git_socket, home / "run" / "admin.sock"]
+    if settings.streams_socket:
+        sockets.append(settings.streams_socket)
+    for path in (home, log_dir, *sockets):
+        if not PLAIN_PATH.fullmatch(str(path)):
+            raise InvalidInput(
+                f"The router can't live with the path {str(path)!r}.",
+                hint="Choose a folder without spaces, quotes and the characters $ ; { } ? # *.",
+                id="bad_router_settings",
+            )
+    for path in sockets:
+        if len(os.fsencode(path)) > SOCKET_BYTES:
+            raise InvalidInput(
+                f"{path} is too long for a socket.", hint="Choose a shorter path.", id="bad_router_settings"
+            )
+    if not document.is_host(settings.domain) or settings.domain.startswith("*"):
+        raise InvalidInput(f"{settings.domain!r} is not a domain.", id="bad_router_settings")
+    if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]+", settings.http_address):
+        raise InvalidInput(f"{settings.http_address!r} is not an IP address.", id="bad_router_settings")
+    ports = [*settings.http_ports, *([settings.https_port] if settings.https_port else [])]
+    if not settings.http_ports or len(set(ports)) != len(ports) or not all(1 <= port <= 65535 for port in ports):
+        raise InvalidInput(f"The router can't listen on the ports {ports}.", id="bad_router_settings")
+
+
+def _nginx_version(binary: str) -> tuple[int, ...]:
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False)
+    found = re.search(r"nginx/([0-9]+(?:\.[0-9]+)*)", said.stderr + said.stdout)
+    if not found:
+        raise RouterError(f"{binary} does not tell its version.", id="nginx_missing")
+    return tuple(int(part) for part in found[1].split("."))
+
+
+def _module_folder() -> Path:
+    for folder in MODULE_FOLDERS:
+        if all((folder / name).exists() for name in MODULES):
+            return folder
+    raise RouterError(
+        "nginx has no Lua module here.", hint="Install it: apt-get install libnginx-mod-http-lua", id="nginx_missing"
+    )
+
+
+def _worker_user(home: Path, settings: NginxSettings) -> str:
+    """The directive that says who the workers are; root drops its rights unless that would cut them off."""
+    if os.geteuid() != 0:
+        return ""
+    try:
+        entry = pwd.getpwnam(settings.worker_user)
+    except KeyError:
+        log.warning("router_workers_stay_root", extra={"reason": f"there is no user {settings.worker_user}"})
+        return "user root;"
+    folders = {home / "tmp", settings.web_socket.parent, settings.git_socket.parent}
+    if settings.streams_socket:
+        folders.add(settings.streams_socket.parent)
+    for folder in folders:
+        for each in (folder, *folder.parents):
+            if each.exists() and not _may_enter(each, entry):
+                log.warning("router_workers_stay_root", extra={"reason": f"{entry.pw_name} may not enter {each}"})
+                return "user root;"
+    return f"user {entry.pw_name};"
+
+
+def _may_enter(folder: Path, entry: pwd.struct_passwd) -> bool:
+    facts = folder.stat()
+    if facts.st_uid == entry.pw_uid:
+        return bool(facts.st_mode & 0o100)
+    if facts.st_gid in os.getgrouplist(entry.pw_name, entry.pw_gid):
+        return bool(facts.st_mode & 0o010)
+    return bool(facts.st_mode & 0o001)
+
+
+def _listens(settings: NginxSettings, *, http2: str, default: bool) -> str:
+    address = f"[{settings.http_address}]" if ":" in settings.http_address else settings.http_address
+    # Socket options are said once for each address, with the default server.
+    options = " default_server backlog=4096" if default else ""
+    if default and settings.http_address == "::":
+        options += " ipv6only=off"
+    lines = [f"    listen {address}:{port}{options};" for port in settings.http_ports]
+    if settings.https_port:
+        lines.append(f"    listen {address}:{settings.https_port} ssl{http2}{options};")
+    return "\n".join(lines)
+
+
+def _configuration(home: Path, log_dir: Path, settings: NginxSettings) -> str:
+    binary = launch.nginx_binary()
+    if not binary:
+        raise RouterError("nginx is not installed.", hint="Install it: apt-get install nginx", id="nginx_missing")
+    modules = _module_folder()
+    # 1.25.1 made HTTP/2 a directive of its own and warns about the old way.
+    separate_http2 = _nginx_version(binary) >= (1, 25, 1)
+    http2 = "" if separate_http2 else " http2"
+    tls = ""
+    if settings.https_port:
+        tls = TLS.format(home=home) + ("  http2 on;\n" if separate_http2 else "")
+    return CONFIGURATION.format(
+        home=home,
+        logs=log_dir,
+        load_modules="\n".join(f'load_module "{modules / name}";' for name in MODULES),
+        user=_worker_user(home, settings),
+        workers=settings.worker_processes,
+        temporary="\n".join(f'  {name}_temp_path "{home / "tmp" / name}";' for name in TEMPORARY),
+        max_body=settings.max_body_bytes,
+        tls=tls,
+        listen=_listens(settings, http2=http2, default=False),
+        listen_default=_listens(settings, http2=http2, default=True),
+        domain=settings.domain,
+        web=settings.web_socket.absolute(),
+        git=settings.git_socket.absolute(),
+        streams=(settings.streams_socket or settings.web_socket).absolute(),
+    )
+
+
+TLS = """
+  ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_session_cache shared:paas_tls:4m;
+  ssl_session_tickets off;
+  # A placeholder that nobody trusts; the true one is looked up by the name the visitor asks for.
+  ssl_certificate "{home}/certs/_/fullchain.pem";
+  ssl_certificate_key "{home}/certs/_/key.pem";
+  ssl_certificate_by_lua_block {{ router.certificate() }}
+"""
+
+CONFIGURATION = """\
+# Written when the platform is installed or started. Nothing of any app is in here, and changes are overwritten.
+{load_modules}
+{user}
+worker_processes {workers};
+worker_rlimit_nofile 16384;
+worker_shutdown_timeout 60s;
+pid "{home}/run/nginx.pid";
+error_log "{logs}/error.log" error;
+pcre_jit on;
+
+events {{
+  worker_connections 4096;
+}}
+
+http {{
+  lua_package_path "{home}/lua/?.lua;;";
+  lua_shared_dict paas_apps 16m;
+  lua_shared_dict paas_hosts 8m;
+  lua_shared_dict paas_certs 32m;
+  lua_shared_dict paas_flight 8m;
+  lua_shared_dict paas_stats 16m;
+  lua_shared_dict paas_workers 1m;
+  init_by_lua_block {{
+    router = require "router"
+    router.init("{home}")
+  }}
+  init_worker_by_lua_block {{ router.init_worker() }}
+
+{temporary}
+  default_type application/octet-stream;
+  server_tokens off;
+  absolute_redirect off;
+  merge_slashes off;
+  server_names_hash_bucket_size 512;
+  variables_hash_max_size 2048;
+  tcp_nodelay on;
+  client_header_timeout 20s;
+  client_body_timeout 60s;
+  send_timeout 60s;
+  keepalive_timeout 75s;
+  keepalive_requests 10000;
+  large_client_header_buffers 4 16k;
+  client_body_buffer_size 64k;
+  client_max_body_size {max_body};
+{tls}
+  log_format paas escape=json '{{"time":"$time_iso8601","app":"$paas_app","id":"$paas_id","client":"$remote_addr",'
+    '"scheme":"$scheme","method":"$request_method","host":"$host","path":"$request_uri","status":$status,'
+    '"bytes_in":$request_length,"bytes_out":$bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
+    '"upstream_seconds":"$upstream_response_time","agent":"$http_user_agent","referer":"$http_referer"}}';
+  access_log "{logs}/access.json" paas buffer=64k flush=1s;
+
+  # A visitor's request id is kept when it can't do harm in a log.
+  map $http_x_request_id $paas_id {{
+    default $request_id;
+    "~^[A-Za-z0-9_=-]{{8,128}}$" $http_x_request_id;
+  }}
+  # Only WebSockets are upgraded: anything else that switches protocols would get past us.
+  map $http_upgrade $paas_upgrade {{
+    default "";
+    "~*^websocket$" websocket;
+  }}
+  map $paas_upgrade $paas_connection {{
+    default "";
+    websocket upgrade;
+  }}
+  # The name as nginx understood it (a request line can name another one than the header), with the visitor's port.
+  map $http_host $paas_port {{
+    default "";
+    "~(?<paas_visited_port>:[0-9]{{1,5}})$" $paas_visited_port;
+  }}
+
+  proxy_http_version 1.1;
+  proxy_set_header Host $host$paas_port;
+  proxy_set_header Connection $paas_connection;
+  proxy_set_header Upgrade $paas_upgrade;
+  proxy_set_header X-Request-Id $paas_id;
+  proxy_set_header X-Request-Start "t=$msec";
+  proxy_set_header X-Real-IP $remote_addr;
+  proxy_set_header X-Forwarded-For $remote_addr;
+  proxy_set_header X-Forwarded-Proto $scheme;
+  proxy_set_header X-Forwarded-Host $host$paas_port;
+  proxy_set_header X-Forwarded-Port $server_port;
+  proxy_set_header Forwarded "";
+  proxy_set_header Proxy "";
+  proxy_hide_header X-Request-Id;
+  proxy_pass_header Server;
+  # An app can't send visitors to places inside the router.
+  proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Charset X-Accel-Limit-Rate;
+  proxy_redirect off;
+  proxy_buffer_size 16k;
+  proxy_buffers 8 16k;
+  proxy_next_upstream error timeout;
+
+  # Shorter than the keep-alive of any app server (gunicorn's is 2 s): a POST on a connection that the app is just closing
+  # can't be repeated.
+  upstream paas_apps {{
+    server 0.0.0.1:1;
+    balancer_by_lua_block {{ router.balance() }}
+    keepalive 128;
+    keepalive_timeout 1s;
+    keepalive_requests 100000;
+  }}
+  upstream paas_web {{
+    server "unix:{web}";
+    keepalive 8;
+    keepalive_timeout 1s;
+  }}
+  upstream paas_streams {{
+    server "unix:{streams}";
+  }}
+  upstream paas_git {{
+    server "unix:{git}";
+  }}
+
+  # Apps: every name that is not the platform's own.
+  server {{
+{listen_default}
+    server_name _;
+    set $paas_app "";
+    set $paas_to "";
+    set $paas_why "";
+    add_header X-Request-Id $paas_id always;
+    error_page 400 405 413 414 494 500 502 503 504 @failed;
+    log_by_lua_block {{ router.done() }}
+
+    location / {{
+      access_by_lua_block {{ router.access() }}
+      header_filter_by_lua_block {{ router.answered() }}
+      proxy_pass http://paas_apps;
+    }}
+    location @unbuffered {{
+      header_filter_by_lua_block {{ router.answered() }}
+      proxy_request_buffering off;
+      proxy_pass http://paas_apps;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.failed() }}
+    }}
+  }}
+
+  # The platform.
+  server {{
+{listen}
+    server_name "dashboard.{domain}" "api.{domain}";
+    set $paas_app "";
+    add_header X-Request-Id $paas_id always;
+    error_page 413 500 502 504 @failed;
+    proxy_read_timeout 60s;
+
+    location / {{
+      proxy_pass http://paas_web;
+    }}
+    location /streams/ {{
+      proxy_pass http://paas_streams;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}
+  server {{
+{listen}
+    server_name "git.{domain}";
+    set $paas_app "";
+    add_header X-Request-Id $paas_id always;
+    error_page 500 502 504 @failed;
+    client_max_body_size 0;
+    client_body_timeout 10m;
+    send_timeout 10m;
+
+    location / {{
+      proxy_pass http://paas_git;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}
+
+  server {{
+    listen "unix:{home}/run/admin.sock";
+    access_log off;
+    client_max_body_size 1m;
+    client_body_buffer_size 1m;
+    location / {{
+      content_by_lua_block {{ router.admin() }}
+    }}
+  }}
+}}
+"""
