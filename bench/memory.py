@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """How much memory the platform takes at rest: a table of PSS for each process of the Procfile, and their sum.
 
-    bench/memory.py [--limit MB]    exits with 1 when the sum is above the limit
+    .venv/bin/python bench/memory.py [--limit MB]    exits with 1 when the sum is above the limit
 
 PSS counts a page shared by n processes as 1/n in each, so that the sum is what the machine would get back.
 """

@@ -18,14 +18,14 @@ from runtime.engine.api import State
 from runtime.engine.docker import DockerEngine
 from runtime.errors import Failure
 
-POOLS = ipaddress.ip_network("10.192.0.0/10")
+POOLS = ipaddress.IPv4Network("10.192.0.0/10")
 
 
 def unused_pool(taken: Iterable[str]) -> str:
     """A /16 that overlaps none of these subnets, from the top, as the platform's default is further down."""
-    others = [ipaddress.ip_network(subnet, strict=False) for subnet in taken if subnet]
+    others = [ipaddress.IPv4Network(subnet, strict=False) for subnet in taken if subnet and ":" not in subnet]
     for pool in reversed(list(POOLS.subnets(new_prefix=16))):
-        if not any(pool.version == other.version and pool.overlaps(other) for other in others):
+        if not any(pool.overlaps(other) for other in others):
             return str(pool)
     raise RuntimeError("every network in 10.192.0.0/10 is taken")
 

@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 
 from paas import env as environment
 from paas.env import Env
-from paas.host import checks, services
+from paas.host import checks, router, services
 from paas.host.checks import HostProblem
 from paas.host.console import complain, line, say, step
 from paas.host.engine import ensure_engine
@@ -73,12 +73,6 @@ def ensure_admin(env: Env) -> tuple[str, str]:
     password = secrets.token_urlsafe(15)
     admin = create_user(email=f"admin@{env.domain}", password=password, is_admin=True)
     return admin.email, password
-
-
-def install_router(env: Env) -> None:
-    from paas.host.router import install
-
-    install(env)
 
 
 def start(env: Env) -> subprocess.Popen[bytes]:
@@ -157,13 +151,14 @@ def bring_up(env: Env) -> tuple[str, str, int | None]:
     with step("configuration") as current:
         setup_django()
         services.write_configurations(env)
-        install_router(env)
+        router.install(env)
         current.done(str(env.home))
     with step("database") as current:
         current.done(migrate())
         admin = ensure_admin(env)
     keeper = start(env)
     wait_until_healthy(env, keeper=keeper.pid)
+    router.install_certificates(env)
     return (*admin, keeper.pid)
 
 
