@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 
 from runtime.engine.api import State
 from runtime.errors import PlatformError
 from runtime.reconcile.observe import Instance, InstanceMemory, Observed, remember_crash
-from runtime.reconcile.spec import AppSpec, CheckKind, ProcessSpec
+from runtime.reconcile.spec import AppSpec, CheckKind, ProcessSpec, RouteSetting
 from runtime.router.api import Route, RouteState
 
 
@@ -371,18 +371,19 @@ class _Planner:
         state = RouteState.UP if addresses else RouteState.DOWN
         return Route(
             app=self.desired.app,
-            hosts=tuple(self.desired.hosts),
+            hosts=tuple(dict.fromkeys(self.desired.hosts)),
             state=RouteState.MAINTENANCE if self.desired.maintenance else state,
             addresses=tuple(addresses),
-            timeout_seconds=int(settings.get("timeout_seconds", "60")),
-            max_body_bytes=int(settings.get("max_body_bytes", "0")),
+            timeout_seconds=int(settings.get(RouteSetting.TIMEOUT_SECONDS, "60")),
+            max_body_bytes=int(settings.get(RouteSetting.MAX_BODY_BYTES, "0")),
+            force_https=settings.get(RouteSetting.FORCE_HTTPS) == "true",
         )
 
     def _waits(self) -> list[Wait]:
         """For the new, and for those whose start an earlier attempt did not live to see through."""
         routed = set(self.observed.route.addresses) if self.observed.route else set()
         replaced = {each.instance.partition(".")[0] for each in self.retires}
-        host = self.desired.hosts[0] if self.desired.hosts else ""
+        host = self.desired.hosts[0].removeprefix("*.") if self.desired.hosts else ""
         waits = []
         for each in self.kept:
             if each.endpoint not in routed if each.endpoint else self.replacing and each.process in replaced:
@@ -440,16 +441,13 @@ def _same(one: Route, other: Route) -> bool:
     return _essence(one) == _essence(other)
 
 
-def _essence(route: Route) -> tuple[object, ...]:
-    return (
-        tuple(route.hosts),
-        route.state,
-        tuple(route.addresses),
-        route.timeout_seconds,
-        route.max_body_bytes,
-        dict(route.headers),
-        route.buffered,
-    )
+def _essence(route: Route) -> Mapping[str, object]:
+    """What it says, whichever sequences and mappings it is made of."""
+    values = {each.name: getattr(route, each.name) for each in fields(route)}
+    return {
+        name: tuple(value) if isinstance(value, list) else dict(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
 
 
 def _ended_at(instance: Instance) -> float:

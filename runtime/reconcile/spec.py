@@ -24,6 +24,14 @@ GRACE = "paas.grace"  # seconds between SIGTERM and SIGKILL, as they were when i
 INSTANCE = "instance"  # the value of KIND for what convergence looks after
 
 
+class RouteSetting(StrEnum):
+    """Keys of `AppSpec.settings`; their values are text."""
+
+    TIMEOUT_SECONDS = "timeout_seconds"
+    MAX_BODY_BYTES = "max_body_bytes"
+    FORCE_HTTPS = "force_https"  # "true"
+
+
 class CheckKind(StrEnum):
     TCP = "tcp"  # the port accepts a connection
     HTTP = "http"  # GET path answers 200-399
@@ -89,5 +97,5 @@ class AppSpec:
     network: str = ""
     subnet: str = ""  # CIDR of the app's own network; .1 is the gateway
     restart_epoch: int = 0  # raised by "restart": instances started for an older one are replaced
-    settings: Mapping[str, str] = field(default_factory=dict)  # of the route: "timeout_seconds", "max_body_bytes"
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the route: see `RouteSetting`
     deleted: bool = False  # nothing may be left: no instance, no route, no network

@@ -20,7 +20,7 @@ from runtime.reconcile.plan import Plan, plan
 from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
 from tests.integration.engine.networks import free_subnet
 from tests.unit.runtime.engine.contract import until
-from tests.unit.runtime.reconcile.router import SmallRouter
+from tests.unit.runtime.reconcile.router import WatchedRouter
 from tests.unit.runtime.reconcile.world import lines
 
 pytestmark = pytest.mark.engine
@@ -34,7 +34,7 @@ class Platform:
         self.image = image
         self.home = f"test-{uuid.uuid4().hex[:10]}"
         self.name = self.home
-        self.router = SmallRouter()
+        self.router = WatchedRouter()
         self.applier = Applier(engine, self.router, home=self.home)
         self.subnet = free_subnet(engine)
         self.told: list[str] = []
@@ -77,7 +77,7 @@ class Platform:
 
     def page(self) -> str:
         """What a visitor gets."""
-        host, port = self.router.routes[self.name].addresses[0].split(":")
+        host, port = self.router.table()[self.name].addresses[0].split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=5)
         try:
             connection.request("GET", "/")

@@ -14,7 +14,7 @@ from runtime.reconcile.observe import InstanceMemory, observe
 from runtime.reconcile.plan import Plan, Retire, plan
 from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
 from runtime.router.api import RouteState
-from tests.unit.runtime.reconcile.router import SmallRouter
+from tests.unit.runtime.reconcile.router import WatchedRouter
 from tests.unit.runtime.reconcile.world import app, lines, web, worker
 
 HOME = "home-1"
@@ -27,7 +27,7 @@ class Platform:
 
     def __init__(self) -> None:
         self.engine = MemoryEngine()
-        self.router = SmallRouter()
+        self.router = WatchedRouter()
         self.applier = Applier(
             self.engine,
             self.router,
@@ -115,12 +115,12 @@ def test_containers_carry_what_convergence_needs_and_nothing_secret(platform: Pl
 
 def test_a_new_release_takes_over_and_the_old_one_is_drained_and_gone(platform: Platform) -> None:
     platform.converge(app(platform.image(web(6))))
-    (old,) = platform.router.routes["hello"].addresses
+    (old,) = platform.router.table()["hello"].addresses
     platform.converge(app(platform.image(web(7))))
     assert platform.running() == ["web.1 v7"]
     assert platform.containers() == 1
     assert platform.router.drains == [("hello", old)]
-    assert old not in platform.router.routes["hello"].addresses
+    assert old not in platform.router.table()["hello"].addresses
 
 
 def test_retiring_can_be_put_off(platform: Platform) -> None:
@@ -190,7 +190,7 @@ def test_a_release_that_does_not_come_up_leaves_the_old_one_untouched(platform: 
     old = app(platform.image(web(6, 2)), worker(6, health=BLINK))
     platform.converge(old)
     before = {each.id: each for each in platform.engine.list()}
-    route = platform.router.routes["hello"]
+    route = platform.router.table()["hello"]
     platform.image(web(7), lambda spec: behaviour if spec.command[1] == "web" else Behaviour())
     with pytest.raises(InstanceFailed) as caught:
         platform.converge(app(web(7, 2, health=health), worker(7, health=BLINK)))
@@ -203,7 +203,7 @@ def test_a_release_that_does_not_come_up_leaves_the_old_one_untouched(platform: 
     assert failure.hint
     assert list(failure.log_lines) == [text for _, text in behaviour.output]
     assert {each.id: each for each in platform.engine.list()} == before
-    assert platform.router.routes["hello"] == route
+    assert platform.router.table()["hello"] == route
     assert platform.router.history[-1] == route
     assert not platform.look(old)
 
@@ -245,9 +245,11 @@ def test_a_missing_image_leaves_nothing(platform: Platform) -> None:
 
 def test_a_router_that_went_away_before_the_switch_costs_only_the_new(platform: Platform) -> None:
     platform.converge(app(platform.image(web(6))))
+    made = platform.look(app(platform.image(web(7))))
     platform.router.available = False
     with pytest.raises(RouterUnavailable):
-        platform.converge(app(platform.image(web(7))))
+        platform.applier.apply(made)
+    platform.router.available = True
     assert platform.running() == ["web.1 v6"]
     assert platform.containers() == 1
 
@@ -289,7 +291,7 @@ def test_an_instance_that_crashes_again_after_a_restart_is_counted_and_the_rest_
     assert [failure.instances for failure in outcome.failed] == [("web.2",)]
     assert outcome.started == {}
     assert platform.running() == ["web.1 v1"]
-    assert platform.router.routes["hello"].addresses == ("10.210.0.2:8000",)
+    assert platform.router.table()["hello"].addresses == ("10.210.0.2:8000",)
     left = [each for each in platform.engine.list() if each.state is State.EXITED]
     assert [each.exit_code for each in left] == [5]
     platform.now = datetime.now(UTC)
@@ -303,7 +305,7 @@ def test_the_only_instance_crashing_again_shows_a_page(platform: Platform) -> No
     platform.now = datetime.now(UTC) + timedelta(seconds=2)
     platform.engine.add_image(web(1).image, Behaviour(exit_code=5))
     platform.converge(desired)
-    assert platform.router.routes["hello"].state is RouteState.DOWN
+    assert platform.router.table()["hello"].state is RouteState.DOWN
 
 
 def test_a_deleted_app_is_gone_from_engine_and_router(platform: Platform) -> None:
@@ -311,7 +313,7 @@ def test_a_deleted_app_is_gone_from_engine_and_router(platform: Platform) -> Non
     platform.converge(app(deleted=True))
     assert platform.containers() == 0
     assert platform.engine.list_networks() == []
-    assert platform.router.routes == {}
+    assert platform.router.table() == {}
     assert not platform.look(app(deleted=True))
 
 

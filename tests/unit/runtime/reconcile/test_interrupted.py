@@ -63,7 +63,7 @@ def converge_until_it_dies(platform: Platform, desired: AppSpec, life: int) -> b
 
 
 def assert_visitors_are_served(platform: Platform) -> None:
-    for address in platform.router.routes["hello"].addresses:
+    for address in platform.router.table()["hello"].addresses:
         host, port = address.split(":")
         assert platform.engine.accepts(host, int(port)), f"the route leads to {address}, where nobody is"
 
@@ -85,7 +85,7 @@ def test_whenever_a_deploy_dies_visitors_are_served_and_the_next_look_ends_it(re
         version = "v6" if restart else "v7"
         assert platform.running() == [f"web.1 {version}", f"web.2 {version}", f"worker.1 {version}"]
         assert platform.containers() == 3
-        assert len(platform.router.routes["hello"].addresses) == 2
+        assert len(platform.router.table()["hello"].addresses) == 2
         assert not platform.look(new)
         life += 1
     assert life > 15  # it did die at many places
@@ -115,7 +115,7 @@ def test_whenever_the_end_of_an_app_dies_the_next_look_ends_it() -> None:
         platform.converge(app(platform.image(web(6)), worker(6, health=BLINK)))
         died = converge_until_it_dies(platform, app(deleted=True), life)
         platform.converge(app(deleted=True))
-        assert (platform.containers(), platform.engine.list_networks(), platform.router.routes) == (0, [], {})
+        assert (platform.containers(), platform.engine.list_networks(), platform.router.table()) == (0, [], {})
         life += 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from runtime.engine.api import State
 from runtime.errors import PlatformError
 from runtime.reconcile.observe import InstanceMemory, remember_crash
-from runtime.reconcile.plan import Start
+from runtime.reconcile.plan import Start, SwitchRoute
 from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck
 from runtime.router.api import RouteState
 from tests.unit.runtime.reconcile.world import NOW, World, app, final_route, lines, web, worker
@@ -135,6 +135,20 @@ def test_a_new_host_changes_the_route_alone() -> None:
     world.has(web(7))
     world.routes(2)
     assert transcript(world, app(web(7), hosts=("hello.example", "www.example"))) == "route hello: web.1"
+
+
+def test_settings_of_the_route_reach_it() -> None:
+    world = World()
+    world.has(web(7))
+    world.routes(2)
+    settings = {"timeout_seconds": "30", "max_body_bytes": "1000", "force_https": "true"}
+    made = world.plan(app(web(7), settings=settings))
+    assert str(made) == "route hello: web.1"
+    (step,) = made.steps
+    assert isinstance(step, SwitchRoute)
+    assert (step.route.timeout_seconds, step.route.max_body_bytes, step.route.force_https) == (30, 1000, True)
+    world.route = step.route
+    assert not world.plan(app(web(7), settings=settings))
 
 
 def test_a_lost_route_is_made_again_for_those_that_answer() -> None:
