@@ -44,6 +44,7 @@ def configure(log_format: str) -> None:
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},
                 "urllib3": {"level": "WARNING"},
+                "dulwich": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "django.request": {"level": "ERROR"},
             },
