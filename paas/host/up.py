@@ -176,6 +176,10 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     try:
         env = load_environment()
+    except Failure as exc:
+        complain(exc)
+        return 1
+    try:
         email, password, keeper = bring_up(env)
         if keeper is not None:
             say(line("platform", "is up", time.monotonic() - began))
@@ -188,11 +192,14 @@ def main(arguments: list[str]) -> int:
         complain(exc)
         return 1
     except KeyboardInterrupt:
-        complain(HostProblem("Stopped before every part was healthy.", hint="Stop what was started: bin/down"))
+        from paas.host.down import stop_platform
+
+        say()
+        stop_platform(env)
+        complain(HostProblem("Stopped before every part was healthy."))
         return 130
     if options.detach or keeper is None:
         return 0
-    say("  Ctrl-C stops the platform; apps keep running. Its log follows.")
     attend(env.home / "logs" / "platform.log", keeper)
 
 

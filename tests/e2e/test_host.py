@@ -162,7 +162,7 @@ def test_ctrl_c_stops_a_platform_in_the_foreground(env):
         seen = []
         for line in foreground.stdout:
             seen.append(line)
-            if "Ctrl-C" in line:
+            if "Ctrl-C" in line:  # from now on it is heard
                 break
         else:
             pytest.fail("".join(seen))
