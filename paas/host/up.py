@@ -89,16 +89,15 @@ def start(env: Env) -> subprocess.Popen[bytes]:
         )
 
 
-def wait_until_healthy(env: Env, *, keeper: int | None, quiet: bool = False) -> None:
+def wait_until_healthy(env: Env, *, keeper: int | None, started_at: float | None = None) -> None:
     """Raises `PlatformError` with the reasons and the last lines of the log."""
-    from paas.host.health import CHECKS
-    from paas.host.health import wait_until_healthy as wait
+    from paas.host import health
 
-    wrong = wait(
-        CHECKS,
+    wrong = health.wait_until_healthy(
+        health.checks(started_at=started_at),
         deadline_seconds=DEADLINE_SECONDS,
         goes_on=lambda: keeper is None or is_alive(keeper),
-        on_healthy=lambda name, seconds: None if quiet else say(line(name, "healthy", seconds)),
+        on_healthy=lambda name, seconds: None if keeper is None else say(line(name, "healthy", seconds)),
     )
     if wrong:
         log = env.home / "logs" / "platform.log"
@@ -141,7 +140,7 @@ def bring_up(env: Env) -> tuple[str, str, int | None]:
     if lock.holder() is not None:
         setup_django()
         with step("platform") as current:
-            wait_until_healthy(env, keeper=None, quiet=True)
+            wait_until_healthy(env, keeper=None)
             current.done("runs already, every part is healthy")
         return (*ensure_admin(env), None)
     checks.check_ports(env)
@@ -156,8 +155,9 @@ def bring_up(env: Env) -> tuple[str, str, int | None]:
     with step("database") as current:
         current.done(migrate())
         admin = ensure_admin(env)
+    started_at = time.time()
     keeper = start(env)
-    wait_until_healthy(env, keeper=keeper.pid)
+    wait_until_healthy(env, keeper=keeper.pid, started_at=started_at)
     router.install_certificates(env)
     return (*admin, keeper.pid)
 
