@@ -33,18 +33,18 @@ def repository_path(app: App) -> Path:
 
 
 def subnet(app: App) -> str:
-    """The app's own network: 32 addresses out of the pool."""
+    """The app's own network: 64 addresses out of the pool."""
     return str(nth_subnet(settings.ENV.network_pool, app.network_index))
 
 
 def nth_subnet(pool: str, index: int) -> ipaddress.IPv4Network:
     network = ipaddress.IPv4Network(pool)
-    first = int(network.network_address) + index * 32
-    return ipaddress.IPv4Network((first, 27))
+    first = int(network.network_address) + index * 64
+    return ipaddress.IPv4Network((first, 26))
 
 
 def pool_size(pool: str) -> int:
-    return ipaddress.IPv4Network(pool).num_addresses // 32
+    return ipaddress.IPv4Network(pool).num_addresses // 64
 
 
 def hosts(app: App) -> list[str]:

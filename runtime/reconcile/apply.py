@@ -272,6 +272,7 @@ class Applier:
             self._container_spec(step.app, step.app_id, process, step.network),
             name=f"paas-{step.app}-{process.process}-{step.index}-{secrets.token_hex(3)}",
             labels=own,
+            environment={**process.environment, "PAAS_INSTANCE": step.instance},
             address=step.address,
             hostname=f"{process.process}-{step.index}",
         )

@@ -93,6 +93,6 @@ def test_each_app_has_a_network_of_its_own_and_a_freed_one_is_used_again():
     assert (first.network_index, second.network_index) == (0, 1)
     first.delete()
     assert create_app(name="c", by=alice).network_index == 0
-    assert str(nth_subnet("10.210.0.0/16", 9)) == "10.210.1.32/27"
+    assert str(nth_subnet("10.210.0.0/16", 9)) == "10.210.2.64/26"
     with pytest.raises(Conflict):
         create_app(name="b", by=alice)
