@@ -71,7 +71,7 @@ def _door(host: str, path: str, name: str) -> str:
 
 def workers() -> str:
     try:
-        replies = celery_app.control.ping(timeout=3.0, limit=2)
+        replies = celery_app.control.ping(timeout=1.0, limit=2)
     except Exception as exc:  # noqa: BLE001 - the broker has many; what counts is the reason
         return f"The queue does not answer: {exc}"
     names = {name.partition("@")[0] for reply in replies for name in reply}
