@@ -124,6 +124,7 @@ def builder() -> Builder:
         network="bridge",
         registry_host_for_engine=registry_host(),
         uv_binary=uv_binary(),
+        engine_url=settings.ENV.docker_host,
     )
 
 
