@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILES = Path(__file__).parent / "files"
 
 #: Part of every stack's key: raise it when the way stacks are made changes what is in them.
-RECIPE = "1"
+RECIPE = "2"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _DEADLINE_SECONDS = 1200.0
@@ -146,7 +146,7 @@ def _run(command: Sequence[str], environment: dict[str, str], console: BuildCons
     if code != 0:
         seen = "\n".join(line for line in last if not line.startswith("I: "))[-2000:]
         raise PlatformError(
-            f"The base image could not be made from Debian packages: {command[0]} exited with {code}.\n{seen}",
+            f"The base image could not be made from Debian packages: mmdebstrap exited with {code}.\n{seen}",
             hint="Is the Debian mirror reachable from this machine? PAAS_DEBIAN_MIRROR names another one.",
             id="stack_failed",
         )

@@ -14,6 +14,7 @@ from typing import IO
 from runtime.images.values import EPOCH
 
 _WHITEOUT = ".wh."
+_STARTER = "usr/sbin/start-stop-daemon"
 # Left out of every layer: run-time state, caches, logs, the host's traces, documentation other than licences.
 _DROPPED = re.compile(
     r"""(?:
@@ -24,6 +25,7 @@ _DROPPED = re.compile(
     | var/lib/apt/extended_states\.save | var/lib/dpkg/triggers/Lock
     | etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- | etc/\.pwd\.lock
     | etc/(?:resolv\.conf|hostname|machine-id) | var/lib/dbus/machine-id
+    | usr/sbin/policy-rc\.d
     | etc/apt/apt\.conf\.d/99mmdebstrap | etc/dpkg/dpkg\.cfg\.d/99mmdebstrap
     )""",
     re.VERBOSE,
@@ -73,6 +75,9 @@ def write_delta(full: Path, lower: Index, out: Path, *, drop: Iterable[str] = ()
     with tarfile.open(full) as source, tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as target:
         members = {clean_name(member.name): member for member in source}
         members.pop("", None)
+        # While mmdebstrap works in a root, no package may start a service there: it puts stand-ins in their place.
+        if (real := members.pop(f"{_STARTER}.REAL", None)) is not None:
+            members[_STARTER] = real
         kept = {name: m for name, m in members.items() if not (_is_noise(name, m) or _is_under(name, dropped))}
         contents: dict[str, str] = {}
         index = {name: _entry(source, member, name, contents) for name, member in kept.items()}
