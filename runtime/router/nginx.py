@@ -7,6 +7,7 @@ when it starts; `run/admin.sock`, through which single entries change while it r
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import logging
 import math
@@ -14,6 +15,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import httpx
 
 from runtime.errors import InvalidInput, NotFound, RouterError, RouterUnavailable
 from runtime.router import ca, document, launch
@@ -105,7 +105,8 @@ class NginxRouter:
         self._home = home.absolute()
         self._timeout = timeout_seconds
         self._guard = threading.Lock()
-        self._made: tuple[int, httpx.Client] | None = None
+        self._connection: _AdminConnection | None = None
+        self._pid = 0
 
     # Routes
 
@@ -207,9 +208,9 @@ class NginxRouter:
 
     def close(self) -> None:
         with self._guard:
-            if self._made:
-                self._made[1].close()
-            self._made = None
+            if self._connection:
+                self._connection.close()
+            self._connection = None
 
     def _file(self, app: str) -> Path:
         return self._home / "apps" / f"{app}.json"
@@ -230,39 +231,55 @@ class NginxRouter:
         finally:
             os.close(lock)
 
-    def _client(self) -> httpx.Client:
-        with self._guard:
-            if self._made is None or self._made[0] != os.getpid():
-                transport = httpx.HTTPTransport(uds=str(self._home / "run" / "admin.sock"))
-                client = httpx.Client(
-                    transport=transport, base_url="http://router", timeout=self._timeout, trust_env=False
-                )
-                self._made = (os.getpid(), client)
-            return self._made[1]
-
     def _call(self, method: str, path: str, content: bytes | None = None) -> Any:
-        response = self._send(method, path, content)
-        if response.status_code == 200:
-            return response.json()
-        if method == "GET" and response.status_code == 404:
+        status, body = self._send(method, path, content)
+        if status == 200:
+            return json.loads(body)
+        if method == "GET" and status == 404:
             raise NotFound(f"The router has no {path}.")
         try:
-            answer = response.json()
+            answer = json.loads(body)
             raise RouterError(str(answer["message"]), id=str(answer["id"]))
         except (ValueError, KeyError, TypeError) as exc:
-            raise RouterError(f"The router answered {response.status_code} to {method} {path}.") from exc
+            raise RouterError(f"The router answered {status} to {method} {path}.") from exc
 
-    def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
-        try:
+    def _send(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+        with self._guard:
             try:
-                return self._client().request(method, path, content=content)
-            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-                # The router was started anew since the last call. Every call may be repeated.
-                return self._client().request(method, path, content=content)
-        except httpx.HTTPError as exc:
-            raise RouterUnavailable(
-                f"The router does not answer on its admin socket: {exc}", hint="Is it running?"
-            ) from exc
+                if self._connection is not None and self._pid == os.getpid():
+                    try:
+                        return self._connection.exchange(method, path, content)
+                    except (ConnectionError, http.client.HTTPException):
+                        # The router was started anew since the last call. Every call may be repeated.
+                        self._connection.close()
+                self._connection = _AdminConnection(self._home / "run" / "admin.sock", self._timeout)
+                self._pid = os.getpid()
+                return self._connection.exchange(method, path, content)
+            except (OSError, http.client.HTTPException) as exc:
+                if self._connection:
+                    self._connection.close()
+                self._connection = None
+                raise RouterUnavailable(
+                    f"The router does not answer on its admin socket: {exc}", hint="Is it running?"
+                ) from exc
+
+
+class _AdminConnection(http.client.HTTPConnection):
+    """A kept connection to a unix socket."""
+
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        super().__init__("router", timeout=timeout_seconds)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+    def exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+        self.request(method, path, body=content)
+        response = self.getresponse()
+        return response.status, response.read()
 
 
 def _traffic(entry: Mapping[str, Any], bounds: Sequence[float]) -> AppTraffic:
@@ -553,7 +570,8 @@ http {{
     set $paas_to "";
     set $paas_why "";
     add_header X-Request-Id $paas_id always;
-    error_page 400 405 413 414 494 500 502 503 504 @failed;
+    error_page 413 500 502 503 504 @failed;
+    error_page 400 405 414 494 /.paas-refused;  # there may be no path yet, and a named location needs one
     log_by_lua_block {{ router.done() }}
 
     location / {{
@@ -567,6 +585,10 @@ http {{
       proxy_pass http://paas_apps;
     }}
     location @failed {{
+      content_by_lua_block {{ router.failed() }}
+    }}
+    location = /.paas-refused {{
+      internal;
       content_by_lua_block {{ router.failed() }}
     }}
   }}

@@ -423,7 +423,9 @@ function M.balance()
     count(last.requests, -1)
     var.paas_to = ""
     local _, status = balancer.get_last_failure()
-    if status == 504 and ngx.now() - ctx.tried_at > ctx.connect + 0.5 then
+    -- "-, 0.002 : ": this try has a place already; the one before has a time if there was a connection.
+    local connected = (var.upstream_connect_time or ""):find("%d[ ,:]*%-?$")
+    if status == 504 and connected then
       return give_up(504)  -- it took the request and was too slow: don't make another one do the work again
     end
     workers:set(last.dead, true, DEAD_SECONDS)
@@ -446,10 +448,9 @@ function M.balance()
   end
   var.paas_to = target.requests
   if not last and #route.targets > 1 then balancer.set_more_tries(math.min(#route.targets - 1, 3)) end
-  ctx.route, ctx.target, ctx.tried_at = route, target, ngx.now()
-  ctx.connect = math.min(CONNECT_SECONDS, route.timeout)
+  ctx.route, ctx.target = route, target
   local patience = var.paas_upgrade == "websocket" and WEBSOCKET_SECONDS or route.timeout
-  balancer.set_timeouts(ctx.connect, patience, patience)
+  balancer.set_timeouts(math.min(CONNECT_SECONDS, route.timeout), patience, patience)
   local ok, err = balancer.set_current_peer(target.ip, target.port)
   if not ok then
     ngx.log(ngx.ERR, "can't connect to ", target.requests, ": ", err)
