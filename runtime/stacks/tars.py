@@ -57,6 +57,8 @@ def read_index(layers: Iterable[Path]) -> Index:
             contents: dict[str, str] = {}
             for member in tar:
                 name = clean_name(member.name)
+                if not name:
+                    continue
                 folder, _, last = name.rpartition("/")
                 if last.startswith(_WHITEOUT):
                     gone = f"{folder}/{last.removeprefix(_WHITEOUT)}".removeprefix("/")
