@@ -1,0 +1,220 @@
+"""Python apps, from source to an image that runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.builder.api import BuildLimits, BuildResult
+from runtime.engine.docker import DockerEngine
+from runtime.errors import BuildCancelled, BuildFailed
+from tests.integration.builder.conftest import RUN, Bench
+from tests.unit.runtime.builder.trees import DirectoryTree, Recorder
+
+pytestmark = pytest.mark.engine
+
+FLASK = DirectoryTree(
+    {
+        "requirements.txt": "flask==3.1.3\ngunicorn==27.0.1\n",
+        "Procfile": "web: gunicorn app:app\nworker: python app.py\nrelease: python -V\n",
+        "app.py": "import flask\nVERSION = 1\napp = flask.Flask(__name__)\nprint('flask is here', VERSION)\n",
+    }
+)
+
+
+def kinds(result: BuildResult) -> list[tuple[str, bool]]:
+    return [(layer.kind, layer.reused) for layer in result.layers]
+
+
+def test_a_flask_app_is_built_once_and_then_only_its_source(
+    bench: Bench, run_in: Callable[[BuildResult, str], str]
+) -> None:
+    repository = "apps/flask"
+    cold, console = bench.build(FLASK, repository=repository)
+    assert kinds(cold)[-2:] == [("dependencies", False), ("source", False)], console.text
+    assert "-----> Python app detected" in console.lines
+    assert "       Using Python 3.13" in console.lines
+    assert "-----> Installing dependencies from requirements.txt" in console.lines
+    assert "       Procfile declares types: web, worker" in console.lines
+    assert dict(cold.process_types) == {"web": "gunicorn app:app", "worker": "python app.py"}
+    assert cold.release_command == "python -V"
+    assert cold.launcher
+    assert "flask is here 1" in run_in(cold, "python app.py")
+    assert "1000" in run_in(cold, "id -u; touch /app/mine; stat -c %u /app/app.py")
+
+    warm, console = bench.build(FLASK, repository=repository)
+    assert warm.digest == cold.digest
+    assert {reused for _, reused in kinds(warm)} == {True}, console.text
+
+    edited = FLASK.with_files({"app.py": FLASK.files["app.py"].replace(b"VERSION = 1", b"VERSION = 2")})
+    started = time.monotonic()
+    changed, console = bench.build(edited, repository=repository)
+    seconds = time.monotonic() - started
+    assert [kind for kind, reused in kinds(changed) if not reused] == ["source"], console.text
+    assert any("Dependencies unchanged" in line for line in console.lines)
+    assert changed.digest != cold.digest
+    assert "flask is here 2" in run_in(changed, "python app.py")
+    assert seconds < 5, console.text
+    print(f"cold {cold.seconds}, warm {warm.seconds}, source {seconds:.3f} {changed.seconds}")
+
+
+def test_the_digest_depends_on_source_and_stack_alone(bench: Bench, folder: Path) -> None:
+    here, _ = bench.build(FLASK, repository="apps/one", environment={"GREETING": "Hello", "LONG": "x" * 20})
+    there, console = bench.build(FLASK, repository="apps/two")
+    assert here.digest == there.digest
+    assert {reused for _, reused in kinds(there)[:-1]} == {True}, "the second app borrows the first one's layers"
+
+    elsewhere = folder / "emptied"
+    for tag in bench.registry.tags("cache/python"):
+        digest = bench.registry.head_manifest("cache/python", tag)
+        if digest:
+            bench.registry.delete_manifest("cache/python", digest)
+    again, console = bench.build(FLASK, builder=bench.builder_in(elsewhere), repository="apps/three")
+    assert "Dependencies unchanged" not in console.text
+    assert again.digest == here.digest
+    shutil.rmtree(elsewhere, ignore_errors=True)
+
+
+def test_a_dependency_that_does_not_exist_is_named(bench: Bench) -> None:
+    tree = FLASK.with_files({"requirements.txt": "markupsafe==999.0.0\n"})
+    with pytest.raises(BuildFailed) as failed:
+        bench.build(tree)
+    assert failed.value.id == "dependencies_failed"
+    assert "markupsafe" in failed.value.message
+    assert "999" in failed.value.message
+    assert "requirements.txt" in failed.value.hint
+
+
+@pytest.mark.parametrize("lock", ["uv", "poetry", "pipfile", "pyproject"])
+def test_every_kind_of_lock_file_is_understood(
+    bench: Bench, run_in: Callable[[BuildResult, str], str], lock: str
+) -> None:
+    files = Path(__file__).parent / "locks" / lock
+    tree = DirectoryTree.of(files).with_files({"Procfile": "web: python -m http.server\n"})
+    result, console = bench.build(tree)
+    assert "itsdangerous" in run_in(result, "python -c 'import itsdangerous; print(itsdangerous.__name__)'"), console.text
+
+
+def test_a_package_without_a_wheel_is_compiled_by_the_run_stack_when_it_is_pure(
+    bench: Bench, run_in: Callable[[BuildResult, str], str]
+) -> None:
+    tree = DirectoryTree(
+        {
+            "requirements.txt": "./library\n",
+            "library/pyproject.toml": "[project]\nname = 'library'\nversion = '1'\n"
+            "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n",
+            "library/library/__init__.py": "NAME = 'a local library'\n",
+            "Procfile": "web: python -V\n",
+        }
+    )
+    result, _ = bench.build(tree)
+    assert "a local library" in run_in(result, "python -c 'import library; print(library.NAME)'")
+
+
+DJANGO = DirectoryTree.of(Path(__file__).parents[2] / "sample_apps" / "django")
+
+
+def test_django_collects_static_files_with_the_config_of_the_app(
+    bench: Bench, run_in: Callable[[BuildResult, str], str]
+) -> None:
+    secret = "a-canary-that-sings-0815"
+    tree = DJANGO.with_files(
+        {"shop/settings.py": DJANGO.files["shop/settings.py"] + b"\nprint('key', SECRET_KEY, os.environ['SECRET_KEY'])\n"}
+    )
+    repository = "apps/django"
+    first, console = bench.build(tree, repository=repository, environment={"SECRET_KEY": secret})
+    assert kinds(first)[-3:] == [("dependencies", False), ("source", False), ("generated", False)]
+    assert "-----> Collecting Django's static files" in console.lines
+    assert "collectstatic" in console.text
+    assert secret not in console.text
+    assert "[SECRET_KEY]" in console.text
+    assert "style." in run_in(first, "ls -R staticfiles; find staticfiles ! -user app")
+    nowhere(bench, first, secret)
+
+    again, console = bench.build(tree, repository=repository, environment={"SECRET_KEY": secret})
+    assert again.digest == first.digest
+    assert "its result is reused" in console.text
+
+    other, _ = bench.build(tree, repository=repository, environment={"SECRET_KEY": secret + "x"})
+    assert other.digest == first.digest
+
+    skipped, console = bench.build(tree, environment={"DISABLE_COLLECTSTATIC": "1"})
+    assert kinds(skipped)[-1][0] == "source"
+    assert "DISABLE_COLLECTSTATIC is set" in console.text
+
+
+def nowhere(bench: Bench, result: BuildResult, secret: str) -> None:
+    import gzip
+
+    image = bench.registry.get_image(result.repository, result.digest)
+    assert secret.encode() not in image.config + image.manifest
+    for layer in image.layers[2:]:
+        content = b"".join(bench.registry.get_blob(result.repository, layer.digest))
+        assert secret.encode() not in gzip.decompress(content)
+    for cache in ("python", "generated", "node"):
+        for tag in bench.registry.tags(f"cache/{cache}"):
+            assert secret not in json.dumps(bench.registry.get_image(f"cache/{cache}", tag).document)
+
+
+def test_a_broken_collectstatic_fails_with_a_way_out(bench: Bench) -> None:
+    tree = DJANGO.with_files({"shop/settings.py": DJANGO.files["shop/settings.py"] + b"\nimport nothing_of_this_name\n"})
+    with pytest.raises(BuildFailed) as failed:
+        bench.build(tree)
+    assert failed.value.id == "collectstatic_failed"
+    assert "nothing_of_this_name" in failed.value.message
+    assert "DISABLE_COLLECTSTATIC" in failed.value.hint
+
+
+SLEEPER = DirectoryTree(
+    {
+        "package.json": json.dumps({"scripts": {"build": "echo asleep now; sleep 300", "start": "node x.js"}}),
+        "x.js": "",
+    }
+)
+
+
+def test_a_cancel_kills_the_container_although_it_is_silent(bench: Bench, engine: DockerEngine) -> None:
+    console = Recorder(stop_when="asleep now", stop=BuildCancelled("The build was cancelled."))
+    with pytest.raises(BuildCancelled):
+        bench.build(SLEEPER, console)
+    assert time.monotonic() - console.stopped_at < 5
+    assert not engine.list({"paas.test": RUN, "paas.kind": "build"})
+
+
+def test_a_build_ends_at_its_deadline(bench: Bench) -> None:
+    bench.builder.warm(["node"], Recorder())
+    started = time.monotonic()
+    with pytest.raises(BuildFailed) as failed:
+        bench.build(SLEEPER, limits=BuildLimits(deadline_seconds=4))
+    assert failed.value.id == "build_timeout"
+    assert time.monotonic() - started < 15
+
+
+def test_a_step_that_takes_too_much_memory_is_named_as_such(bench: Bench) -> None:
+    tree = DirectoryTree(
+        {
+            "package.json": json.dumps({"scripts": {"build": "node eat.js", "start": "node eat.js"}}),
+            "eat.js": "const all = []; for (;;) all.push(Buffer.alloc(16 * 1024 * 1024, 1));",
+        }
+    )
+    with pytest.raises(BuildFailed) as failed:
+        bench.build(tree, limits=BuildLimits(memory_bytes=256 * 1024 * 1024))
+    assert failed.value.id == "build_out_of_memory"
+    assert "256 MB" in failed.value.message
+
+
+def test_a_builder_that_died_leaves_what_a_sweep_can_find(bench: Bench) -> None:
+    assert bench.builder.sweep_labels == {"paas.kind": "build"}
+
+
+def test_unused_cache_entries_are_dropped(bench: Bench) -> None:
+    bench.build(FLASK)
+    assert bench.builder.prune(3600) == 0
+    assert bench.builder.prune(-1) > 0
+    _, console = bench.build(FLASK)
+    assert "Dependencies unchanged" not in console.text
