@@ -432,13 +432,7 @@ class ImageBuilder:
         # What a step prints by itself can't be mistaken for the line that announces the next one.
         marks = [f"step {os.urandom(8).hex()}" for _ in plan.generations]
         script = _HEAD + "".join(
-            f"echo '{mark}'
-(
-set -e
-{step.script}
-)
-"
-            for mark, step in zip(marks, plan.generations, strict=True)
+            f"echo '{mark}'\n(\nset -e\n{step.script}\n)\n" for mark, step in zip(marks, plan.generations, strict=True)
         )
         current = 0
 
@@ -454,7 +448,9 @@ set -e
         archives: list[BinaryIO] = [path.open("rb") for path in paths]
         try:
             with self._packages(plan.language, check=build.deadline.check):
-                outcome = self._run(build, plan, image, script + _PACK_CHANGES, environment=environment, archives=archives, say=say)
+                outcome = self._run(
+                    build, plan, image, script + _PACK_CHANGES, environment=environment, archives=archives, say=say
+                )
         finally:
             for archive in archives:
                 archive.close()
@@ -623,7 +619,9 @@ set -e
         return f"{self._registry_host}/{repository}@{digest}"
 
     @contextmanager
-    def _packages(self, language: str, *, exclusive: bool = False, check: Callable[[], None] | None = None) -> Iterator[None]:
+    def _packages(
+        self, language: str, *, exclusive: bool = False, check: Callable[[], None] | None = None
+    ) -> Iterator[None]:
         """The package managers' caches bear several users at once, but not that files vanish under them."""
         self._packages_dir.mkdir(parents=True, exist_ok=True)
         with (self._packages_dir / f"{language}.lock").open("w") as file:

@@ -32,7 +32,7 @@ def kinds(result: BuildResult) -> list[tuple[str, bool]]:
 
 
 def test_a_flask_app_is_built_once_and_then_only_its_source(
-    bench: Bench, run_in: Callable[[BuildResult, str], str]
+    bench: Bench, run_in: Callable[[BuildResult, str], str], record_property: Callable[[str, object], None]
 ) -> None:
     repository = "apps/flask"
     cold, console = bench.build(FLASK, repository=repository)
@@ -60,7 +60,7 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     assert changed.digest != cold.digest
     assert "flask is here 2" in run_in(changed, "python app.py")
     assert seconds < 5, console.text
-    print(f"cold {cold.seconds}, warm {warm.seconds}, source {seconds:.3f} {changed.seconds}")
+    record_property("seconds", f"cold {cold.seconds}, warm {warm.seconds}, source {seconds:.3f} {changed.seconds}")
 
 
 def test_the_digest_depends_on_source_and_stack_alone(bench: Bench, folder: Path) -> None:
