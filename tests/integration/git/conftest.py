@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parents[3]
 _numbers = itertools.count(1)
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -43,7 +43,7 @@ def free_socket() -> socket.socket:
 def interrupt(process: subprocess.Popen[str]) -> None:
     """Ctrl-C: the terminal signals the whole group, the helper that holds the connection too."""
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
 
 
 @dataclass

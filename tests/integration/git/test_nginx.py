@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Callable
@@ -15,7 +14,8 @@ def test_lines_arrive_one_by_one(server: GitServer, nginx: int, app: ServerApp, 
     result = clone.git("push", server.address(app.name, port=nginx), "main")
     assert result.status == 0, result.output
     times = [seen for seen, line in result.lines if "step" in line]
-    assert all(later - earlier > 0.08 for earlier, later in itertools.pairwise(times))
+    assert times[-1] - times[0] > 0.3  # not all at the end
+    assert len(set(times)) == len(times)
     assert app.head() == clone.head()
 
 
