@@ -335,6 +335,11 @@ def _wait_for_release(build: Build, claim: _Claim) -> None:
     started = time.monotonic()
     while True:
         release = Release.objects.get(pk=build.release.pk)
+        if release.status == ReleaseStatus.SUPERSEDED and (successor := _successor(build, release)):
+            build.release = successor
+            build.save(update_fields=["release", "updated_at"])
+            waiter = Waiter(f"release:{successor.pk}")
+            continue
         if release.status not in UNFINISHED:
             break
         try:
@@ -351,6 +356,12 @@ def _wait_for_release(build: Build, claim: _Claim) -> None:
     if release.status == ReleaseStatus.SUPERSEDED:
         raise Conflict(f"v{release.version} was superseded: {release.reason}", id="superseded")
     raise UserError(release.reason, hint=release.hint, id=release.error_id)
+
+
+def _successor(build: Build, release: Release) -> Release | None:
+    """A config change that came meanwhile took the place of our release, and carries our image."""
+    later = build.app.releases.filter(version__gt=release.version, image=build.image)
+    return later.order_by("version").first()
 
 
 def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:

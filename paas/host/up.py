@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import secrets
 import subprocess
@@ -48,6 +49,7 @@ def setup_django() -> None:
     import django
 
     django.setup()
+    logging.getLogger().setLevel(logging.ERROR)  # what matters here is said in sentences
 
 
 def migrate() -> str:

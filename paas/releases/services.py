@@ -63,6 +63,8 @@ def create_config_change(app: App, config: dict[str, str], *, by: User | None, d
         image=base.image if base else None,
         config=config,
         process_types=base.process_types if base else {},
+        # It takes the place of a deploy that has not run its release command yet: then it is ours to run.
+        release_command=base.release_command if base and not base.is_finished and not base.command_done_at else "",
         health_checks=base.health_checks if base else {},
         description=description,
     )

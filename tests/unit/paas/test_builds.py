@@ -142,6 +142,18 @@ def test_a_release_that_fails_fails_the_push(world):
     assert ref_value(world.repository, "refs/heads/main") is None
 
 
+def test_a_config_change_during_the_deploy_carries_it_along(world):
+    def change_meanwhile(release):
+        world.fate = finish_release
+        change_config(world.app, {"A": "1"}, by=world.app.owner)
+
+    world.fate = change_meanwhile
+    commit = world.commit("one")
+    build = run(world.push(commit))
+    assert (build.status, build.release.version, build.release.config) == ("succeeded", 2, {"A": "1"})
+    assert ref_value(world.repository, "refs/heads/main") == commit
+
+
 def test_a_mistake_of_ours_is_said_without_a_traceback(world):
     def break_(request: BuildRequest, console: BuildConsole) -> None:
         raise RuntimeError("secret internals")

@@ -71,6 +71,15 @@ def test_a_newer_release_supersedes_one_that_waits_and_keeps_its_config():
     assert not finish_release(first)
 
 
+def test_a_config_change_that_overtakes_a_deploy_runs_its_release_command():
+    app = make_app()
+    make_release(app, live=False, release_command="migrate")
+    assert change_config(app, {"A": "1"}, by=app.owner).release_command == "migrate"
+    app = make_app("other")
+    make_release(app, release_command="migrate")
+    assert change_config(app, {"A": "1"}, by=app.owner).release_command == ""
+
+
 def test_changing_nothing_makes_no_release():
     app = make_app()
     change_config(app, {"A": "1"}, by=app.owner)
