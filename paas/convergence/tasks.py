@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from paas.convergence import services
+from paas.convergence import housekeeping, services
 
 
 @shared_task(name="convergence.converge", acks_late=True, ignore_result=True)
@@ -17,6 +17,6 @@ def retire(app_id: str, app_name: str, container_id: str, address: str, grace_se
     services.retire(app_id, app_name, container_id, address, grace_seconds)
 
 
-@shared_task(name="convergence.sweep", acks_late=True, ignore_result=True)
-def sweep() -> None:
-    services.sweep()
+@shared_task(name="convergence.tidy", acks_late=True, ignore_result=True)
+def tidy() -> None:
+    housekeeping.tidy()

@@ -22,6 +22,7 @@ from runtime.reconcile.spec import APP_ID, HOME, KIND
 
 log = structlog.get_logger()
 SWEEP_SECONDS = 30
+TIDY_SECONDS = 24 * 3600
 INTERESTING = {"die", "oom", "destroy", "health_status"}
 HEARTBEAT = "paas:agent"
 
@@ -34,8 +35,12 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         threading.Thread(target=self._watch, daemon=True, name="engine events").start()
+        tidy_at = time.monotonic() + TIDY_SECONDS
         while not stop.is_set():
             self._sweep()
+            if time.monotonic() >= tidy_at:
+                tidy_at = time.monotonic() + TIDY_SECONDS
+                send("convergence.tidy")
             for _ in range(SWEEP_SECONDS // 5):
                 self._beat()
                 if stop.wait(5):
