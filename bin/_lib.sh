@@ -90,13 +90,16 @@ has_systemd() { [[ -d /run/systemd/system ]]; }
 # install_packages PACKAGE...: those that are missing, with one call, and without starting any service.
 # A name that ends with "?" is left out where the system does not have it; "a|b" is the first of them that it has.
 install_packages() {
-  local wanted=() missing=() package name found
+  local wanted=() missing=() package name found is_needed=
   for package in "$@"; do
     found=
     for name in ${package//[|?]/ }; do
       if is_installed "$name"; then found=1; fi
     done
-    [[ -n $found ]] || wanted+=("$package")
+    if [[ -z $found ]]; then
+      wanted+=("$package")
+      [[ $package == *\? ]] || is_needed=1
+    fi
   done
   step packages
   if ((${#wanted[@]} == 0)); then
@@ -104,8 +107,10 @@ install_packages() {
     return
   fi
   export DEBIAN_FRONTEND=noninteractive
-  HINT="Check the network and /etc/apt, then run it again." quietly "apt-get update" \
-    apt-get -q -o DPkg::Lock::Timeout=300 update
+  if [[ -n $is_needed ]]; then
+    HINT="Check the network and /etc/apt, then run it again." quietly "apt-get update" \
+      apt-get -q -o DPkg::Lock::Timeout=300 update
+  fi
   for package in "${wanted[@]}"; do
     found=
     for name in ${package//[|?]/ }; do
@@ -145,7 +150,7 @@ install_packages() {
       fi
     fi
   fi
-  done_step "${#missing[@]} installed"
+  if ((${#missing[@]})); then done_step "${#missing[@]} installed"; else done_step "all there"; fi
 }
 
 # platform_packages: what this platform needs here, one name a line.

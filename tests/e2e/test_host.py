@@ -155,7 +155,13 @@ def test_down_and_up_again_keep_the_admin_and_print_no_password(env):
 def test_ctrl_c_stops_a_platform_in_the_foreground(env):
     assert run("bin/down").returncode == 0
     foreground = subprocess.Popen(
-        ["bin/up"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ["bin/up"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     assert foreground.stdout is not None
     try:
