@@ -15,6 +15,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -89,7 +90,10 @@ def install(home: Path, settings: NginxSettings) -> None:
     if settings.https_port and not (placeholder / "fullchain.pem").exists():
         key, certificate = ca.self_signed([f"*.{settings.domain}", settings.domain])
         _write_pair(placeholder, key, certificate)
-    _write_if_changed(home / "nginx.conf", _configuration(home, log_dir, settings).encode())
+    user = _worker_user(home, settings)
+    if settings.log_dir is None and user is not None:
+        os.chown(log_dir, -1, user.pw_gid)  # the workers open new files there after a rotation; nobody else looks in
+    _write_if_changed(home / "nginx.conf", _configuration(home, log_dir, user, settings).encode())
 
 
 def command(home: Path) -> list[str]:
@@ -206,6 +210,20 @@ class NginxRouter:
         except FileNotFoundError:
             return None
 
+    def rotate_logs(self, *, max_bytes: int = 64 * 1024 * 1024) -> bool:
+        """Where a log has grown beyond this, it becomes `.1`, and nginx starts a new one. True if one had."""
+        conf = (self._home / "nginx.conf").read_text()
+        grown = False
+        for found in re.findall(r'^ *(?:access|error)_log "([^"]+)"', conf, re.MULTILINE):
+            file = Path(found)
+            if file.exists() and file.stat().st_size > max_bytes:
+                file.replace(file.with_name(f"{file.name}.1"))
+                grown = True
+        pid = _read_pid(self._home) if grown else 0
+        if pid:
+            os.kill(pid, signal.SIGUSR1)
+        return grown
+
     def close(self) -> None:
         with self._guard:
             if self._connection:
@@ -280,6 +298,11 @@ class _AdminConnection(http.client.HTTPConnection):
         self.request(method, path, body=content)
         response = self.getresponse()
         return response.status, response.read()
+
+
+def _read_pid(home: Path) -> int:
+    """The master's, if it runs."""
+    return next((pid for pid in launch.left_over(home) if launch.title(pid).startswith("nginx: master")), 0)
 
 
 def _traffic(entry: Mapping[str, Any], bounds: Sequence[float]) -> AppTraffic:
@@ -367,15 +390,15 @@ def _module_folder() -> Path:
     )
 
 
-def _worker_user(home: Path, settings: NginxSettings) -> str:
-    """The directive that says who the workers are; root drops its rights unless that would cut them off."""
+def _worker_user(home: Path, settings: NginxSettings) -> pwd.struct_passwd | None:
+    """Who the workers are when root starts them, unless that would cut them off: then root. None: whoever starts them."""
     if os.geteuid() != 0:
-        return ""
+        return None
     try:
         entry = pwd.getpwnam(settings.worker_user)
     except KeyError:
         log.warning("router_workers_stay_root", extra={"reason": f"there is no user {settings.worker_user}"})
-        return "user root;"
+        return pwd.getpwuid(0)
     folders = {home / "tmp", settings.web_socket.parent, settings.git_socket.parent}
     if settings.streams_socket:
         folders.add(settings.streams_socket.parent)
@@ -383,8 +406,8 @@ def _worker_user(home: Path, settings: NginxSettings) -> str:
         for each in (folder, *folder.parents):
             if each.exists() and not _may_enter(each, entry):
                 log.warning("router_workers_stay_root", extra={"reason": f"{entry.pw_name} may not enter {each}"})
-                return "user root;"
-    return f"user {entry.pw_name};"
+                return pwd.getpwuid(0)
+    return entry
 
 
 def _may_enter(folder: Path, entry: pwd.struct_passwd) -> bool:
@@ -408,7 +431,7 @@ def _listens(settings: NginxSettings, *, http2: str, default: bool) -> str:
     return "\n".join(lines)
 
 
-def _configuration(home: Path, log_dir: Path, settings: NginxSettings) -> str:
+def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, settings: NginxSettings) -> str:
     binary = launch.nginx_binary()
     if not binary:
         raise RouterError("nginx is not installed.", hint="Install it: apt-get install nginx", id="nginx_missing")
@@ -423,7 +446,7 @@ def _configuration(home: Path, log_dir: Path, settings: NginxSettings) -> str:
         home=home,
         logs=log_dir,
         load_modules="\n".join(f'load_module "{modules / name}";' for name in MODULES),
-        user=_worker_user(home, settings),
+        user=f"user {user.pw_name};" if user else "",
         workers=settings.worker_processes,
         temporary="\n".join(f'  {name}_temp_path "{home / "tmp" / name}";' for name in TEMPORARY),
         max_body=settings.max_body_bytes,

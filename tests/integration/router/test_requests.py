@@ -369,6 +369,19 @@ def test_the_log_has_one_json_object_for_each_request(nginx: RunningNginx, a: Up
     assert entry["agent"] == 'a "client" \\'
 
 
+def test_a_log_that_has_grown_is_put_aside_and_the_next_goes_on(nginx: RunningNginx, a: Upstream) -> None:
+    nginx.router.put(to(a))
+    log = nginx.home / "logs" / "access.json"
+    before = nginx.get(SHOP).headers["X-Request-Id"]
+    until(lambda: before in log.read_text(), "the log to be written")
+    assert not nginx.router.rotate_logs()
+    assert nginx.router.rotate_logs(max_bytes=1)
+    until(log.exists, "a new log")
+    after = nginx.get(SHOP).headers["X-Request-Id"]
+    until(lambda: after in log.read_text(), "the new log to be written")
+    assert before in log.with_name("access.json.1").read_text()
+
+
 def test_500_apps_are_there_and_cost_little(nginx: RunningNginx, a: Upstream) -> None:
     for n in range(500):
         nginx.router.put(Route(app=f"app-{n}", hosts=(f"app-{n}.localhost",), addresses=(a.address,)))

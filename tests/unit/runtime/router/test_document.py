@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import InvalidInput, RouterError
@@ -35,16 +35,19 @@ routes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(routes)
 def test_a_route_survives_the_way_through_json(route: Route) -> None:
     assert document.load(json.loads(document.dump(route))) == route
 
 
+@settings(deadline=None)
 @given(routes)
 def test_a_document_is_one_line_of_ascii(route: Route) -> None:
     assert re.fullmatch(rb"[\x20-\x7e]+", document.dump(route))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_host_is_refused_or_becomes_plain(text: str) -> None:
     try:
@@ -55,6 +58,7 @@ def test_a_host_is_refused_or_becomes_plain(text: str) -> None:
     assert document.normal_host(host) == host
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
 def test_hostile_values_are_refused_or_harmless(app: str, host: str, address: str, header: str) -> None:
     route = Route(app=app, hosts=(host,), addresses=(address,), headers={"X-Header": header})

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from runtime.router import nginx as module
+from runtime.router.launch import nginx_binary
+from runtime.router.nginx import NginxSettings, install
+from tests.integration.router.conftest import RunningNginx
+
+
+def settings_of(nginx: RunningNginx, **changes: object) -> NginxSettings:
+    fields = {
+        "domain": "localhost",
+        "web_socket": nginx.web_socket,
+        "git_socket": nginx.git_socket,
+        "http_address": "127.0.0.1",
+        "http_ports": (nginx.port,),
+        "https_port": nginx.https_port,
+        "max_body_bytes": 8 * 1024 * 1024,
+    }
+    return NginxSettings(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def files(nginx: RunningNginx) -> dict[str, tuple[int, bytes]]:
+    found = [each for each in nginx.home.rglob("*") if each.is_file() and "logs" not in each.parts]
+    return {str(each): (each.stat().st_mtime_ns, each.read_bytes()) for each in found}
+
+
+def test_installing_again_changes_nothing(nginx: RunningNginx) -> None:
+    before = files(nginx)
+    install(nginx.home, settings_of(nginx))
+    assert files(nginx) == before
+
+
+def test_only_the_owner_reads_keys_routes_and_the_admin_socket(nginx: RunningNginx) -> None:
+    for name in ("run", "apps", "certs"):
+        assert (nginx.home / name).stat().st_mode & 0o077 == 0
+    assert (nginx.home / "certs" / "_" / "key.pem").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"https_port": 0},
+        {"http_ports": (8001, 8002), "https_port": 8003},
+        {"http_address": "::"},
+        {"http_address": "::1"},
+        {"http_address": "0.0.0.0"},
+        {"domain": "apps.a-rather-long-name.example.com"},
+    ],
+    ids=repr,
+)
+def test_nginx_accepts_every_shape_of_the_configuration(own_nginx: RunningNginx, changes: dict[str, object]) -> None:
+    install(own_nginx.home, settings_of(own_nginx, **changes))
+    conf = str(own_nginx.home / "nginx.conf")
+    checked = subprocess.run(
+        [nginx_binary(), "-t", "-p", str(own_nginx.home), "-c", conf],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "[warn]" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "listens", "directive"), [((1, 22, 1), " ssl http2 ", False), ((1, 26, 3), " ssl ", True)]
+)
+def test_http2_is_said_as_the_version_of_nginx_wants_it(
+    own_nginx: RunningNginx, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], listens: str, directive: bool
+) -> None:
+    monkeypatch.setattr(module, "_nginx_version", lambda binary: version)
+    install(own_nginx.home, settings_of(own_nginx))
+    conf = (own_nginx.home / "nginx.conf").read_text()
+    assert f":{own_nginx.https_port}{listens}default_server" in conf
+    assert ("http2 on;" in conf) == directive
