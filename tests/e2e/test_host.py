@@ -161,7 +161,7 @@ def test_ctrl_c_stops_a_platform_in_the_foreground(env):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - ignored where tests run in the background
     )
     assert foreground.stdout is not None
     try:
