@@ -83,7 +83,7 @@ def write_delta(full: Path, lower: Index, out: Path, *, drop: Iterable[str] = ()
         kept = {name: m for name, m in members.items() if not (_is_noise(name, m) or _is_under(name, dropped))}
         contents: dict[str, str] = {}
         index = {name: _entry(source, member, name, contents) for name, member in kept.items()}
-        gone = {name for name in lower if name not in index}
+        gone = {name for name in lower if name not in index and not _is_under(name, dropped)}
         names = {name for name, entry in index.items() if lower.get(name) != entry}
         whiteouts = {
             f"{folder}{'/' if folder else ''}{_WHITEOUT}{last}": name

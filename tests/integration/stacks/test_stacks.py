@@ -155,14 +155,14 @@ def test_a_cancelled_build_leaves_nothing(registry: Registry, host_settings: Hos
 
     store = StackStore(registry, work_dir=tmp_path, host=host_settings, keep=False)
     with pytest.raises(BuildCancelled):
-        store.run_stack("node", Impatient())
+        store.run_stack("ruby", Impatient())
     assert [path.name for path in tmp_path.iterdir()] == ["stacks.lock"]
 
 
 def test_a_mirror_that_is_not_there_is_named(registry: Registry, tmp_path: Path) -> None:
     host = HostSettings(debian_mirror="http://127.0.0.1:9/debian")
     with pytest.raises(PlatformError) as caught:
-        StackStore(registry, work_dir=tmp_path, host=host, keep=False).run_stack("node", Transcript())
+        StackStore(registry, work_dir=tmp_path, host=host, keep=False).run_stack("php", Transcript())
     assert caught.value.id == "stack_failed"
     assert "127.0.0.1:9" in caught.value.message
 

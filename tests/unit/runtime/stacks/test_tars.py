@@ -127,3 +127,9 @@ def test_bytecode_is_not_checked_against_its_source_again(tmp_path):
 
 def test_a_leading_dot_is_part_of_a_name():
     assert [clean_name(name) for name in ("./", ".", "./.venv", "/etc/", "a/b")] == ["", "", ".venv", "etc", "a/b"]
+
+
+def test_what_is_left_out_on_purpose_is_not_marked_as_gone(tmp_path):
+    index = read_index([make_tar(tmp_path / "lower.tar", {"etc": None, "etc/apt/sources.list": b"1"})])
+    full = make_tar(tmp_path / "full.tar", {"etc": None, "etc/apt/sources.list": b"2"})
+    assert write_delta(full, index, tmp_path / "out.tar", drop=["etc/apt/sources.list"]) == 0
