@@ -155,7 +155,11 @@ def environment(home: Path) -> dict[str, str]:
         "PATH": f"{ROOT / '.venv' / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
-        "MALLOC_ARENA_MAX": "2",  # glibc's arena per thread is memory never given back
+        # glibc keeps an arena for each thread and raises its limits for ever after one large buffer; both would be
+        # memory that is never given back.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
         "DJANGO_SETTINGS_MODULE": "paas.settings",
         # Celery's advice; builds and instances run in containers, and the engine's socket is root's anyway.
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
