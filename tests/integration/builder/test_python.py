@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uv
 
 from runtime.builder.api import BuildLimits, BuildResult
 from runtime.engine.docker import DockerEngine
@@ -32,7 +34,7 @@ def kinds(result: BuildResult) -> list[tuple[str, bool]]:
 
 
 def test_a_flask_app_is_built_once_and_then_only_its_source(
-    bench: Bench, run_in: Callable[[BuildResult, str], str], record_property: Callable[[str, object], None]
+    bench: Bench, run_in: Callable[[BuildResult, str], str]
 ) -> None:
     repository = "apps/flask"
     cold, console = bench.build(FLASK, repository=repository)
@@ -60,7 +62,6 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     assert changed.digest != cold.digest
     assert "flask is here 2" in run_in(changed, "python app.py")
     assert seconds < 5, console.text
-    record_property("seconds", f"cold {cold.seconds}, warm {warm.seconds}, source {seconds:.3f} {changed.seconds}")
 
 
 def test_the_digest_depends_on_source_and_stack_alone(bench: Bench, folder: Path) -> None:
@@ -90,14 +91,62 @@ def test_a_dependency_that_does_not_exist_is_named(bench: Bench) -> None:
     assert "requirements.txt" in failed.value.hint
 
 
-@pytest.mark.parametrize("lock", ["uv", "poetry", "pipfile", "pyproject"])
+WHEEL = "sha256:c6242fc49e35958c8b15141343aa660db5fc54d4f13a1db01a3f5891b98700ef"
+PROJECT = """\
+[project]
+name = "sample"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["itsdangerous==2.2.0"]
+"""
+LOCKS = {
+    "pyproject.toml": {"pyproject.toml": PROJECT},
+    "uv.lock": {"pyproject.toml": PROJECT},  # locked by the test: a lock file of uv's names its index
+    "poetry.lock": {
+        "pyproject.toml": PROJECT,
+        "poetry.lock": f"""\
+[[package]]
+name = "itsdangerous"
+version = "2.2.0"
+description = ""
+optional = false
+python-versions = ">=3.8"
+groups = ["main"]
+files = [{{file = "itsdangerous-2.2.0-py3-none-any.whl", hash = "{WHEEL}"}}]
+
+[metadata]
+lock-version = "2.1"
+python-versions = ">=3.11"
+content-hash = "0000000000000000000000000000000000000000000000000000000000000000"
+""",
+    },
+    "Pipfile.lock": {
+        "Pipfile.lock": json.dumps(
+            {
+                "_meta": {"sources": []},
+                "default": {
+                    "itsdangerous": {"version": "==2.2.0", "hashes": [WHEEL], "markers": "python_version >= '3.8'"}
+                },
+            }
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_kind_of_lock_file_is_understood(
-    bench: Bench, run_in: Callable[[BuildResult, str], str], lock: str
+    bench: Bench, run_in: Callable[[BuildResult, str], str], tmp_path: Path, lock: str
 ) -> None:
-    files = Path(__file__).parent / "locks" / lock
-    tree = DirectoryTree.of(files).with_files({"Procfile": "web: python -m http.server\n"})
-    result, console = bench.build(tree)
-    assert "itsdangerous" in run_in(result, "python -c 'import itsdangerous; print(itsdangerous.__name__)'"), console.text
+    files: dict[str, str] = {**LOCKS[lock], "Procfile": "web: python -m http.server\n"}
+    if lock == "uv.lock":
+        (tmp_path / "pyproject.toml").write_text(PROJECT)
+        subprocess.run([uv.find_uv_bin(), "lock", "--quiet"], cwd=tmp_path, check=True)
+        files["uv.lock"] = (tmp_path / "uv.lock").read_text()
+    result, console = bench.build(DirectoryTree(files))
+    assert f"-----> Installing dependencies from {lock}" in console.lines
+    assert "it is itsdangerous" in run_in(
+        result, "python -c 'import itsdangerous; print(\"it is\", itsdangerous.__name__)'"
+    )
 
 
 def test_a_package_without_a_wheel_is_compiled_by_the_run_stack_when_it_is_pure(
