@@ -39,27 +39,37 @@ def title(pid: int) -> str:
         return ""
 
 
-def left_over(home: Path) -> list[int]:
-    """Living processes of earlier starts in this home: the master, then workers."""
-    pids = []
-    master = _read(home / "run" / "nginx.pid").strip()
-    if master.isdigit() and title(int(master)).startswith("nginx: master") and str(home) in title(int(master)):
-        pids.append(int(master))
+def master(home: Path) -> int:
+    """The pid of the master that runs in this home, or 0."""
+    pid = _read(home / "run" / "nginx.pid").strip()
+    words = title(int(pid)) if pid.isdigit() else ""
+    return int(pid) if words.startswith("nginx: master") and f"{home}/nginx.conf" in words else 0
+
+
+def workers(home: Path) -> list[int]:
+    """The living workers of this home, also those of a master that is gone."""
+    found = []
     for line in _read(home / "run" / "workers").splitlines():
         pid, _, began = line.partition(" ")
         if pid.isdigit() and began and start_time(int(pid)) == began and title(int(pid)).startswith("nginx: "):
-            pids.append(int(pid))
-    return pids
+            found.append(int(pid))
+    return found
 
 
 def clear(home: Path) -> None:
     """Free the listeners and the admin socket of this home."""
-    old = left_over(home)
-    for pid in old:
-        # A master that ends in its own time would take the new one's pid file and admin socket with it.
-        _signal(pid, signal.SIGKILL if title(pid).startswith("nginx: master") else signal.SIGQUIT)
     deadline = time.monotonic() + QUIT_SECONDS
-    while holding := [pid for pid in old if _holds_listeners(pid)]:
+    # Killed: one that ends in its own time would take the new one's pid file and admin socket with it.
+    old_master = master(home)
+    if old_master:
+        _signal(old_master, signal.SIGKILL)
+        while start_time(old_master) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    # Only now: a worker that was just born has written itself down, or sees that its master is gone and goes too.
+    old_workers = workers(home)
+    for pid in old_workers:
+        _signal(pid, signal.SIGQUIT)
+    while holding := [pid for pid in old_workers if _holds_listeners(pid)]:
         if time.monotonic() > deadline:
             for pid in holding:
                 _signal(pid, signal.SIGKILL)

@@ -219,7 +219,7 @@ class NginxRouter:
             if file.exists() and file.stat().st_size > max_bytes:
                 file.replace(file.with_name(f"{file.name}.1"))
                 grown = True
-        pid = _read_pid(self._home) if grown else 0
+        pid = launch.master(self._home) if grown else 0
         if pid:
             os.kill(pid, signal.SIGUSR1)
         return grown
@@ -298,11 +298,6 @@ class _AdminConnection(http.client.HTTPConnection):
         self.request(method, path, body=content)
         response = self.getresponse()
         return response.status, response.read()
-
-
-def _read_pid(home: Path) -> int:
-    """The master's, if it runs."""
-    return next((pid for pid in launch.left_over(home) if launch.title(pid).startswith("nginx: master")), 0)
 
 
 def _traffic(entry: Mapping[str, Any], bounds: Sequence[float]) -> AppTraffic:

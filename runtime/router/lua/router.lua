@@ -22,6 +22,7 @@ local workers = ngx.shared.paas_workers  -- "n" -> last number given; number -> 
 local settings                           -- router.json
 local reserved = {}                      -- host names of the platform itself
 local roster                             -- pids of the workers, for the next start after a crash
+local master                             -- pid
 local worker_id                          -- this worker's number
 local suffix                             -- "|" .. worker_id
 
@@ -215,6 +216,8 @@ ffi.cdef [[
   void *opendir(const char *name);
   paas_dirent *readdir(void *dir);
   int closedir(void *dir);
+  int getpid(void);
+  int getppid(void);
 ]]
 
 local function names_in(folder)
@@ -244,6 +247,7 @@ function M.init(home)
   settings = assert(cjson.decode(assert(content(home .. "/router.json"))))
   for _, host in ipairs(settings.reserved) do reserved[host] = true end
   pages.init(home .. "/lua", settings)
+  master = ffi.C.getpid()
   -- Opened here, while we may; the workers inherit it and write their pids.
   roster = io.open(home .. "/run/workers", "a")
 
@@ -288,16 +292,18 @@ local function start_time(pid)
   end
 end
 
-local function live_workers()
-  local live = {}
+-- Those that run, and those that have gone without a word. One that is just being born is in neither.
+local function all_workers()
+  local live, dead = {}, {}
   for id = 1, workers:get("n") or 0 do
     local entry = workers:get(id)
     if entry then
       local pid, at = entry:match("^(%d+) (%d+)$")
-      if start_time(pid) == at then live[#live + 1] = { id = id, pid = tonumber(pid) } end
+      local group = start_time(pid) == at and live or dead
+      group[#group + 1] = { id = id, pid = tonumber(pid) }
     end
   end
-  return live
+  return live, dead
 end
 
 function M.init_worker()
@@ -309,14 +315,17 @@ function M.init_worker()
     roster:write(me, "\n")
     roster:flush()
   end
+  -- First the entry, then this: whoever kills the master and then reads the entries finds us, or we go by ourselves.
+  if ffi.C.getppid() ~= master then os.exit(0) end
   -- What a killed worker was counting will never end.
-  local live = {}
-  for _, worker in ipairs(live_workers()) do live["|" .. worker.id] = true end
-  for _, key in ipairs(flight:get_keys(0)) do
-    if not live[key:match("|%d+$")] then flight:delete(key) end
-  end
-  for id = 1, worker_id - 1 do
-    if not live["|" .. id] then workers:delete(id) end
+  local _, dead = all_workers()
+  local gone = {}
+  for _, worker in ipairs(dead) do gone["|" .. worker.id] = true end
+  if #dead > 0 then
+    for _, key in ipairs(flight:get_keys(0)) do
+      if gone[key:match("|%d+$")] then flight:delete(key) end
+    end
+    for _, worker in ipairs(dead) do workers:delete(worker.id) end
   end
 end
 
@@ -338,7 +347,7 @@ end
 
 local function in_flight(slug, address)
   local requests, websockets = 0, 0
-  for _, worker in ipairs(live_workers()) do
+  for _, worker in ipairs((all_workers())) do
     requests = requests + (flight:get("r|" .. slug .. "|" .. address .. "|" .. worker.id) or 0)
     websockets = websockets + (flight:get("w|" .. slug .. "|" .. address .. "|" .. worker.id) or 0)
   end
@@ -581,7 +590,7 @@ end
 
 local function status()
   local pids, free = {}, {}
-  for i, worker in ipairs(live_workers()) do pids[i] = worker.pid end
+  for i, worker in ipairs((all_workers())) do pids[i] = worker.pid end
   for name, dict in pairs({ apps = apps, hosts = hosts, certs = certs, flight = flight, stats = stats }) do
     free[name] = { capacity = dict:capacity(), free = dict:free_space() }
   end

@@ -56,9 +56,11 @@ class RunningNginx:
         install(self.home, settings)
         self.router = NginxRouter(self.home)
         self.process: subprocess.Popen[bytes] | None = None
+        self.earlier: list[tuple[int, str]] = []  # workers of earlier starts: they may still have something to finish
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=30, verify=False)
 
     def start(self) -> None:
+        self.earlier += [(pid, launch.start_time(pid)) for pid in launch.workers(self.home)]
         with (self.base / "output").open("ab") as output:
             self.process = subprocess.Popen(command(self.home), stdout=output, stderr=output, start_new_session=True)
         until(self.running, f"nginx\n{(self.base / 'output').read_text()}")
@@ -83,11 +85,12 @@ class RunningNginx:
         self.process.wait()
 
     def remove(self) -> None:
-        for pid in launch.left_over(self.home):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         if self.process:
-            self.process.wait()
+            self.kill_master()
+        for pid, began in [*self.earlier, *((pid, launch.start_time(pid)) for pid in launch.workers(self.home))]:
+            if launch.start_time(pid) == began:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.router.close()
         self.client.close()
         shutil.rmtree(self.base)
