@@ -213,6 +213,9 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
     release.refresh_from_db()
     app.refresh_from_db()
     live = current_release(app)
+    if live is None or live.image is None:
+        with suppress(PlatformError):  # a one-off run may be in it
+            engine().remove_network(app.network)
     _write_down(app, app_spec(app, live), memory if live == release else {})
 
 

@@ -106,6 +106,14 @@ def test_a_release_that_crashes_leaves_the_old_one_serving(world):
     assert [row.state for row in app.instances.all()] == ["up"]
 
 
+def test_a_first_release_that_fails_leaves_nothing(world):
+    app = make_app()
+    bad = wish(world, app, Behaviour(exit_code=3))
+    assert bad.status == "failed"
+    assert world.engine.list({"paas.home": str(settings.ENV.home)}) == []
+    assert world.engine.list_networks(["paas.home"]) == []
+
+
 def test_a_secret_in_the_boot_log_is_masked(world):
     app = make_app()
     change_config(app, {"API_TOKEN": "canary-4711"}, by=app.owner)
