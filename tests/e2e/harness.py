@@ -28,7 +28,7 @@ from paas.env import load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLES = CHECKOUT / "tests" / "sample_apps"
-VERSION_LINE = re.compile(r'(VERSION = "|<h1>Version )[^"<{]*')
+VERSION_LINE = re.compile(r'(VERSION = "|<h1>Version )[^"<{]+')
 T = TypeVar("T")
 PROMPT_SECONDS = 30  # for what should take a moment
 
@@ -274,6 +274,7 @@ class App:
         self.platform = platform
         self.name = name or f"t-{uuid.uuid4().hex[:10]}"
         self.folder = folder
+        self.pushes: list[Push] = []
         self.host = f"{self.name}.{platform.domain}"
         folder.mkdir(parents=True, exist_ok=True)
         git("init", "-q", "-b", "main", cwd=folder)
@@ -305,6 +306,11 @@ class App:
         file.write_text(before.replace(old, new))
         return self
 
+    def use_slow_build(self, seconds: int) -> App:
+        """A build that takes so long, and is like no other one: its result can't come from a cache."""
+        self.use("slow-build").edit("build.js", "|| 4", f"|| {seconds}")
+        return self.edit("build.js", "let tick = 0;", f"let tick = 0; // {uuid.uuid4()}")
+
     def commit(self, message: str = "Change.") -> str:
         git("add", "-A", cwd=self.folder)
         git("commit", "-q", "--allow-empty", "-m", message, cwd=self.folder)
@@ -317,7 +323,8 @@ class App:
     # The platform
 
     def start_push(self, *refspecs: str, token: str | None = None, options: Sequence[str] = ()) -> Push:
-        return Push(self.folder, self.platform.push_url(self.name, token), *refspecs, options=options)
+        self.pushes.append(Push(self.folder, self.platform.push_url(self.name, token), *refspecs, options=options))
+        return self.pushes[-1]
 
     def push(self, *refspecs: str, options: Sequence[str] = ()) -> Push:
         """Push what is committed and wait for the end, good or bad."""
@@ -409,6 +416,10 @@ class App:
         assert not found, f"{self.name} left something behind:\n" + "\n".join(found)
 
     def destroy(self) -> None:
+        for push in self.pushes:
+            if push.is_running:
+                push.interrupt()
+                push.wait(20)
         self.platform.paas("apps:destroy", self.name, "--confirm", self.name, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -478,7 +489,9 @@ class Load:
 
 @contextlib.contextmanager
 def steady_load(app: App, path: str = "/") -> Iterator[Load]:
-    """Fails at the end when a request inside has failed."""
+    """Fails at the end when a request inside has failed, or one of the first after it."""
     with Load(app, path) as load_:
         yield load_
+        enough = load_.requests + 20
+        wait_until(lambda: load_.requests >= enough, "visitors get answers", pause=0.02)
     load_.saw_no_failure()

@@ -27,7 +27,7 @@ def git_servers(platform: Platform) -> list[int]:
 
 
 def test_a_build_survives_the_death_of_its_worker(app: App) -> None:
-    app.use("slow-build").set_version("one").edit("build.js", "|| 4", "|| 8").commit()
+    app.use_slow_build(8).set_version("one").commit()
     push = app.start_push()
     push.wait_for("tick 2", seconds=180)
     kill(builders(app.platform))
@@ -46,7 +46,7 @@ def test_a_build_survives_the_death_of_its_worker(app: App) -> None:
 
 
 def test_a_push_outlives_the_git_server(app: App) -> None:
-    app.use("slow-build").set_version("one").commit()
+    app.use_slow_build(5).set_version("one").commit()
     push = app.start_push()
     push.wait_for("tick 2", seconds=180)
     kill(git_servers(app.platform))

@@ -75,7 +75,7 @@ def test_the_same_commit_makes_the_same_image_bit_for_bit(new_app: Callable[[], 
 
 
 def test_the_log_arrives_live_and_ctrl_c_only_detaches(app: App) -> None:
-    app.use("slow-build").set_version("one").edit("build.js", "|| 4", "|| 6").commit()
+    app.use_slow_build(6).set_version("one").commit()
     push = app.start_push()
     push.wait_for("tick 6", seconds=180)
     ticks = [at for at, line in push.lines if "building, tick" in line]
@@ -128,7 +128,7 @@ def runs(command: str) -> bool:
 
 
 def test_of_three_quick_pushes_the_middle_one_is_superseded(app: App) -> None:
-    app.use("slow-build").edit("build.js", "|| 4", "|| 6").commit()
+    app.use_slow_build(6)
     commits = [app.set_version(version).commit(version) for version in ("one", "two", "three")]
 
     def start(commit: str) -> Push:

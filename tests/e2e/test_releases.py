@@ -51,7 +51,7 @@ def test_all_process_types_are_replaced_scaled_and_restarted_under_load(app: App
     with steady_load(app):
         before = ids(app)
         app.deploy(version="two")
-        assert not before & ids(app), "an old instance is still running"
+        wait_until(lambda: not before & ids(app), "the old instances are gone")
         assert len(ids(app, "web")) == len(ids(app, "worker")) == 1
         wait_until(lambda: "worker: version two tick" in app.paas("logs", "-n", "100").out, "the new worker's log")
 
@@ -69,9 +69,9 @@ def test_all_process_types_are_replaced_scaled_and_restarted_under_load(app: App
         app.paas("ps:scale", "web=1", "worker=0")
         wait_until(lambda: len(ids(app, "web")) == 1 and not ids(app, "worker"), "one web is left", seconds=45)
     app.deploy(version="three")
+    app.comes_to_rest(45)
     assert len(ids(app, "web")) == 1
     assert not ids(app, "worker"), "a deploy keeps the scale"
-    app.comes_to_rest(45)
 
 
 def test_one_off_runs_give_their_output_and_exit_code(steady: App) -> None:
