@@ -261,7 +261,7 @@ def _from_poetry_lock(source: SourceTree) -> Dependencies:
     files = {name: source.read(name) or b"" for name in ("pyproject.toml", "poetry.lock")}
     script = (
         "mkdir -p /tmp/project && cp /in/* /tmp/project/ && cd /tmp/project\n"
-        "env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT POETRY_VIRTUALENVS_CREATE=false UV_TOOL_DIR=/cache/tools"
+        "env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT POETRY_VIRTUALENVS_CREATE=false UV_COMPILE_BYTECODE=0 UV_TOOL_DIR=/cache/tools"
         f" uv tool run --quiet --python /usr/bin/python3 --with {POETRY_EXPORT} --from {POETRY}"
         " poetry export --no-interaction --format requirements.txt --output /tmp/requirements.txt\n"
         f"{_MAKE_VENV}uv pip install -r /tmp/requirements.txt\n"
