@@ -16,12 +16,18 @@ class SourceEntry:
 
 
 class SourceTree(Protocol):
-    """The files of one commit. The same `tree_id` means the same bytes."""
+    """The files of one commit. The same `tree_id` and `time` mean the same bytes."""
 
     @property
     def tree_id(self) -> str: ...
     @property
     def commit(self) -> str: ...
+    @property
+    def time(self) -> int:
+        """The commit's, as Unix time; every file carries it. With a constant one, a web server that makes its ETag of
+        size and mtime would tell browsers that a changed file of the same size is the one they have."""
+        ...
+
     @property
     def notes(self) -> Sequence[str]:
         """Things the developer should know: submodules left out, LFS pointers found."""
@@ -33,7 +39,7 @@ class SourceTree(Protocol):
         ...
 
     def write_tar(self, out: BinaryIO, *, prefix: str, keep: Callable[[str], bool] | None = None) -> None:
-        """A deterministic tar: sorted, uid/gid 0, mtime `EPOCH`, directories listed, modes 644/755/777; `prefix`
+        """A deterministic tar: sorted, uid/gid 0, mtime `time`, directories listed, modes 644/755/777; `prefix`
         like "app/" in front of each name."""
         ...
 

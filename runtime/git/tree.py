@@ -18,12 +18,16 @@ from runtime.errors import BuildFailed, NotFound, PlatformError
 from runtime.git.process import git_arguments, git_environment, run_git
 from runtime.git.text import plain
 
-EPOCH = 1_577_836_800  # 2020-01-01: tools that pack archives reject or misread 0
+EARLIEST, LATEST = 315_532_800, 2**33 - 1  # 1980-01-01, as zip has it, and what a tar header can hold
 MAX_READ = 4 * 1024 * 1024
 _COPY = 1024 * 1024
 _ENCODING = "utf-8"
 _ERRORS = "surrogateescape"
 _ID = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(
+    rb"[0-9a-f]{40} commit [0-9]+\n"
+    rb"tree (?P<tree>[0-9a-f]{40})\n(?:parent .*\n)*author .*\ncommitter .*> (?P<time>-?[0-9]{1,15}) "
+)
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -56,16 +60,13 @@ class GitTree:
         self._commit = commit
         self._limits = limits
         _, output = run_git(
-            "cat-file",
-            "--batch-check",
-            repository=repository,
-            quarantine=quarantine,
-            stdin=f"{commit}^{{tree}}\n".encode(),
+            "cat-file", "--batch", repository=repository, quarantine=quarantine, stdin=f"{commit}^{{commit}}\n".encode()
         )
-        tree_id, _, kind = output.decode().strip().partition(" ")
-        if not kind.startswith("tree "):
+        found = _COMMIT.match(output)
+        if found is None:
             raise NotFound(f"The commit {commit[:12]} is not in this repository.", hint="Push it again.", id="push_gone")
-        self._tree_id = tree_id
+        self._tree_id = found["tree"].decode()
+        self._time = min(max(int(found["time"]), EARLIEST), LATEST)
 
     @property
     def tree_id(self) -> str:
@@ -74,6 +75,10 @@ class GitTree:
     @property
     def commit(self) -> str:
         return self._commit
+
+    @property
+    def time(self) -> int:
+        return self._time
 
     def entries(self) -> Sequence[SourceEntry]:
         return self._listing[0]
@@ -102,20 +107,20 @@ class GitTree:
         return None
 
     def write_tar(self, out: BinaryIO, *, prefix: str = "", keep: Callable[[str], bool] | None = None) -> None:
-        """A deterministic tar: sorted, uid/gid 0, mtime `EPOCH`, directories listed, modes 644/755/777; `prefix`
+        """A deterministic tar: sorted, uid/gid 0, mtime `time`, directories listed, modes 644/755/777; `prefix`
         like "app/" in front of each name. Only directories that hold something are listed, `prefix` always."""
         blobs = [blob for path, blob in sorted(self._listing[1].items()) if keep is None or keep(path)]
         listed: set[str] = set()
-        write_directories(out, prefix, listed)
+        write_directories(out, prefix, listed, self._time)
         for blob, content in self._contents(blobs):
             name = prefix + blob.path
-            write_directories(out, name, listed)
+            write_directories(out, name, listed, self._time)
             if blob.mode == 0o120000:
                 target = content.read(blob.size).decode(_ENCODING, _ERRORS)
-                out.write(tar_header(name, kind=tarfile.SYMTYPE, mode=0o777, target=target))
+                out.write(tar_header(name, kind=tarfile.SYMTYPE, mode=0o777, mtime=self._time, target=target))
                 continue
             mode = 0o755 if blob.mode & 0o111 else 0o644
-            out.write(tar_header(name, kind=tarfile.REGTYPE, mode=mode, size=blob.size))
+            out.write(tar_header(name, kind=tarfile.REGTYPE, mode=mode, mtime=self._time, size=blob.size))
             left = blob.size
             while left:
                 piece = content.read(min(left, _COPY))
@@ -244,23 +249,23 @@ def _mode(mode: int) -> int:
     return 0o100755 if mode & 0o111 else 0o100644
 
 
-def write_directories(out: BinaryIO, name: str, listed: set[str]) -> None:
+def write_directories(out: BinaryIO, name: str, listed: set[str], mtime: int) -> None:
     """Headers for the directories above `name` that `listed` does not have yet."""
     start = 0
     while (slash := name.find("/", start)) >= 0:
         directory = name[: slash + 1]
         if directory not in listed:
             listed.add(directory)
-            out.write(tar_header(directory, kind=tarfile.DIRTYPE, mode=0o755))
+            out.write(tar_header(directory, kind=tarfile.DIRTYPE, mode=0o755, mtime=mtime))
         start = slash + 1
 
 
-def tar_header(name: str, *, kind: bytes, mode: int, size: int = 0, target: str = "") -> bytes:
+def tar_header(name: str, *, kind: bytes, mode: int, mtime: int, size: int = 0, target: str = "") -> bytes:
     """GNU's format: names of any length and any bytes, and nothing in it but what we put there."""
     info = tarfile.TarInfo(name)
     info.type = kind
     info.mode = mode
     info.size = size
-    info.mtime = EPOCH
+    info.mtime = mtime
     info.linkname = target
     return info.tobuf(tarfile.GNU_FORMAT, _ENCODING, _ERRORS)

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.builder.api import SourceEntry, SourceTree
 from runtime.errors import BuildFailed, NotFound
-from runtime.git.tree import EPOCH, MAX_READ, GitTree, TreeLimits
+from runtime.git.tree import MAX_READ, GitTree, TreeLimits
 from tests.unit.runtime.git.conftest import Work
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
@@ -50,7 +50,7 @@ def test_the_tar_has_fixed_owners_times_and_modes(work: Work) -> None:
         ("app/src/deep/main.py", "0o644", tarfile.REGTYPE),
     ]
     assert {(member.uid, member.gid, member.uname, member.gname, member.mtime) for member in found} == {
-        (0, 0, "", "", EPOCH)
+        (0, 0, "", "", tree.time)
     }
     assert found[1].linkname == "/etc/passwd"
     assert list(tree.entries()) == [
@@ -61,13 +61,12 @@ def test_the_tar_has_fixed_owners_times_and_modes(work: Work) -> None:
     ]
 
 
-def test_the_same_tree_is_the_same_bytes_whatever_the_commit(work: Work) -> None:
+def test_the_same_tree_of_the_same_time_is_the_same_bytes(work: Work) -> None:
     work.write("a/b", os.urandom(3_000_000))
     work.write("empty", b"")
     first = tree_of(work)
-    second = tree_of(work)
-    assert first.commit != second.commit
-    assert first.tree_id == second.tree_id
+    second = GitTree(work.path / ".git", first.commit, limits=UNLIMITED)
+    assert (first.tree_id, first.time) == (second.tree_id, second.time)
     assert hashlib.sha256(tar_of(first)).digest() == hashlib.sha256(tar_of(second)).digest()
 
 
