@@ -37,10 +37,19 @@ def load_environment() -> Env:
     return env
 
 
-def prepare_home(env: Env) -> None:
+def prepare_home(env: Env, *, is_running: bool) -> None:
+    """Raises `HostProblem` when what runs was started with other settings."""
     services.make_home(env)
     before = dotenv_values(env.saved_file, interpolate=False) if env.saved_file.exists() else {}
-    services.write(env.saved_file, services.dotenv(services.remembered(os.environ, before)), mode=0o600)
+    settings = services.remembered(os.environ, before)
+    changed = sorted(name for name, value in settings.items() if before.get(name) != value)
+    if is_running and changed:
+        raise HostProblem(
+            f"The platform runs already, with other settings than those given now: {', '.join(changed)}.",
+            hint="Stop it first, apps keep running: bin/down",
+            id="settings_changed",
+        )
+    services.write(env.saved_file, services.dotenv(settings), mode=0o600)
     services.make_secret(env.secret_file)
 
 
@@ -137,9 +146,9 @@ def show_doors(env: Env, email: str, password: str) -> None:
 
 def bring_up(env: Env) -> tuple[str, str, int | None]:
     """Everything up to healthy: the admin's e-mail, the password if new, and the keeper's pid if started by us."""
-    prepare_home(env)
-    lock = Lock(env.run_dir / "platform.lock")
-    if lock.holder() is not None:
+    is_running = Lock(env.run_dir / "platform.lock").holder() is not None
+    prepare_home(env, is_running=is_running)
+    if is_running:
         setup_django()
         with step("platform") as current:
             wait_until_healthy(env, keeper=None)

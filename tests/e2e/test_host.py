@@ -90,6 +90,14 @@ def test_a_second_start_takes_seconds_and_changes_nothing(env):
     assert env.saved_file.stat().st_mtime_ns == saved.st_mtime_ns
 
 
+def test_other_settings_than_those_it_runs_with_are_refused(env):
+    before = env.saved_file.read_bytes()
+    refused = run("bin/up", "--detach", variables={"PAAS_DOMAIN": "apps.example.com"})
+    assert refused.returncode == 1
+    assert "other settings than those given now: PAAS_DOMAIN" in refused.stderr
+    assert env.saved_file.read_bytes() == before
+
+
 def test_secrets_can_only_be_read_by_root(env):
     for file in (
         env.secret_file,
