@@ -118,6 +118,7 @@ def sweep() -> None:
             send("convergence.converge", str(app.pk))
     _remove_strays(observation, known)
     builds.take_up_lost_builds()
+    router().rotate_logs()
 
 
 def _remove_strays(observation: Observation, known: set[str]) -> None:

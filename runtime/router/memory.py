@@ -77,6 +77,9 @@ class MemoryRouter:
     def healthy(self) -> bool:
         return self.available
 
+    def rotate_logs(self) -> bool:
+        return False
+
     # What a visitor does.
 
     def route_for(self, host: str) -> Route | None:
