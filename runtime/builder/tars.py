@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ APP_USER = 1000
 _BLOCK = tarfile.BLOCKSIZE
 
 
-def finish(tar: BinaryIO, *, owner: int, extra: Mapping[str, bytes] | None = None, drop_end: bool = False) -> None:
+def finish(tar: BinaryIO, *, owner: int, extra: Mapping[str, bytes] | None = None) -> None:
     """Give every entry of a tar to one owner, in place, and add further files (root's) behind them."""
     tar.seek(0)
     while True:
@@ -33,8 +33,7 @@ def finish(tar: BinaryIO, *, owner: int, extra: Mapping[str, bytes] | None = Non
     for name, content in sorted((extra or {}).items()):
         tar.write(_header(name, len(content)))
         tar.write(content + bytes(-len(content) % _BLOCK))
-    if not drop_end:
-        tar.write(bytes(2 * _BLOCK))
+    tar.write(bytes(2 * _BLOCK))
 
 
 def of_files(files: Mapping[str, bytes], *, prefix: str) -> io.BytesIO:
@@ -58,7 +57,7 @@ def of_folder(folder: Path, out: BinaryIO, *, prefix: str) -> None:
     """A whole folder of the host, as root's."""
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path in [folder, *sorted(folder.rglob("*"))]:
-            info = tar.gettarinfo(path, prefix + str(path.relative_to(folder)).removeprefix("."))
+            info = tar.gettarinfo(path, str(Path(prefix) / path.relative_to(folder)))
             info.uid = info.gid = 0
             info.uname = info.gname = ""
             info.mtime = EPOCH
@@ -69,11 +68,6 @@ def of_folder(folder: Path, out: BinaryIO, *, prefix: str) -> None:
                     tar.addfile(info, content)
             else:
                 tar.addfile(info)
-
-
-def names(tar: BinaryIO) -> Iterator[str]:
-    with tarfile.open(fileobj=tar, mode="r|") as entries:
-        yield from (entry.name for entry in entries)
 
 
 def is_empty(path: Path) -> bool:

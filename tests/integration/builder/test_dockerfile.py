@@ -47,7 +47,8 @@ def test_secrets_ports_health_and_target(bench: Bench, run_in: Run) -> None:
         {
             "app.json": json.dumps({"build": {"dockerfile": "docker/App", "target": "app"}}),
             "docker/App": "FROM paas/python AS app\nARG TOKEN=unset\n"
-            "RUN --mount=type=secret,id=TOKEN test $(wc -c < /run/secrets/TOKEN) = 25 && echo it says $(cat /run/secrets/TOKEN)\n"
+            "RUN --mount=type=secret,id=TOKEN test $(wc -c < /run/secrets/TOKEN) = 25 && "
+            "echo it says $(cat /run/secrets/TOKEN)\n"
             "RUN echo argument $TOKEN\n"
             'EXPOSE 8000\nHEALTHCHECK CMD true\nCMD ["python3", "-V"]\n'
             "FROM app AS last\nRUN exit 9\n",

@@ -117,7 +117,7 @@ files = [{{file = "itsdangerous-2.2.0-py3-none-any.whl", hash = "{WHEEL}"}}]
 [metadata]
 lock-version = "2.1"
 python-versions = ">=3.11"
-content-hash = "0000000000000000000000000000000000000000000000000000000000000000"
+content-hash = "091cfde15118feceb4597340ac24dac199ed56dbf33584cf4735bf224a61094b"
 """,
     },
     "Pipfile.lock": {

@@ -11,7 +11,8 @@ def read(text: str):
 def test_images_of_ours_are_replaced_and_said_so() -> None:
     made = read(
         "FROM paas/python AS page\nRUN true\nFROM --platform=linux/amd64 paas/node\nCOPY --from=page /a /a\n"
-        "COPY --chown=1:1 --from=paas/static /b /b\nRUN --mount=type=bind,from=paas/go,target=/go true\nfrom alpine:3 as x\nFROM x\n"
+        "COPY --chown=1:1 --from=paas/static /b /b\nRUN --mount=type=bind,from=paas/go,target=/go true\n"
+        "from alpine:3 as x\nFROM x\n"
     )
     assert made.text.splitlines() == [
         "FROM REF/python AS page",
