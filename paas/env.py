@@ -1,6 +1,6 @@
 """Every environment variable we read: typed, documented, checked at start-up. Nothing else reads the environment.
 
-What a variable was at the first `bin/up` is kept in `PAAS_HOME/paas.env` and serves as its default from then on, so that
+What a variable was at the last start is kept in `PAAS_HOME/paas.env` and serves as its default from then on, so that
 later commands find the same platform. The environment wins over that file.
 """
 
@@ -109,7 +109,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     """Raises `BadEnvironment`."""
     given = dict(os.environ if environ is None else environ)
     home = Path(given.get("PAAS_HOME") or CHECKOUT / "var").absolute()
-    saved = {k: v for k, v in dotenv_values(home / "paas.env").items() if v is not None}
+    saved = {k: v for k, v in dotenv_values(home / "paas.env", interpolate=False).items() if v is not None}
     values = {**saved, **{k: v for k, v in given.items() if v != "" or k not in saved}}
 
     def text(name: str, default: str = "") -> str:

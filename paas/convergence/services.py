@@ -28,7 +28,7 @@ from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
 from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
 from runtime.engine.api import Container, State
-from runtime.errors import BootFailed, ManifestUnknown, PlatformError, RegistryError, Retryable
+from runtime.errors import BootFailed, ContainerMissing, ManifestUnknown, PlatformError, RegistryError, Retryable
 from runtime.reconcile import spec as labels
 from runtime.reconcile.apply import InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash
@@ -41,6 +41,7 @@ RELEASE_COMMAND_SECONDS = 900.0
 RELEASE_DEADLINE = timedelta(minutes=20)
 ONE_OFF_DEADLINE = timedelta(hours=24)
 RETRY_SECONDS = 3.0
+LAST_GRACE_SECONDS = 5
 MAX_LOOKS = 5
 
 
@@ -363,6 +364,13 @@ def _look_again(app: App, steps: Plan, memory: Mapping[str, InstanceMemory]) -> 
         send("convergence.converge", str(app.pk), countdown=(min(later) - now).total_seconds() + 0.05)
 
 
+def _stop_now(container_id: str) -> None:
+    """Without draining, and with a short grace: nobody will miss what it was about to do."""
+    with suppress(ContainerMissing):
+        engine().stop(container_id, grace_seconds=LAST_GRACE_SECONDS)
+        engine().remove(container_id)
+
+
 def _take_down(app: App, held: Lease) -> None:
     """A destroyed app: its builds, instances, route, network, images, repository and rows, in this order."""
     active = Build.objects.filter(app=app, status__in=ACTIVE)
@@ -378,7 +386,9 @@ def _take_down(app: App, held: Lease) -> None:
     for container in observation.others:
         engine().remove(container.id)
     applier().apply(
-        plan(desired, observation.of(desired), now=timezone.now()), narrate=lambda line: log.info("converged", step=line)
+        plan(desired, observation.of(desired), now=timezone.now()),
+        narrate=lambda line: log.info("converged", step=line),
+        retire=lambda step: _stop_now(step.container_id),
     )
     for image in Image.objects.filter(app=app):
         with suppress(ManifestUnknown):

@@ -127,7 +127,7 @@ class GitApp(Generic[Identity]):
         credentials = _basic_credentials(environ.get("HTTP_AUTHORIZATION", ""))
         identity = None if credentials is None else self._access.authenticate(*credentials, environ)
         if identity is None:
-            text = "Sign in with a token as the password." if credentials is None else "This user name or token is wrong."
+            text = "Sign in with a token as the password." if credentials is None else "This token is wrong, or it has expired."
             challenge = ("WWW-Authenticate", f'Basic realm="{self._realm}", charset="UTF-8"')
             raise _Refusal(HTTPStatus.UNAUTHORIZED, text, challenge)
         return identity

@@ -340,7 +340,7 @@ def test_an_unknown_app_and_a_foreign_one_look_the_same(server: GitServer, app: 
 def test_a_wrong_password_is_called_that(app: ServerApp, server: GitServer, clone: Clone) -> None:
     result = clone.git("push", server.address(app.name, password="wrong"), "main")
     assert result.status == 128
-    assert "This user name or token is wrong." in result.output
+    assert "This token is wrong, or it has expired." in result.output
     assert "Authentication failed" in result.output
 
 
