@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -267,3 +268,13 @@ def test_unused_cache_entries_are_dropped(bench: Bench) -> None:
     assert bench.builder.prune(-1) > 0
     _, console = bench.build(FLASK)
     assert "Dependencies unchanged" not in console.text
+
+
+@pytest.mark.skipif("PAAS_TEST_COMPILERS" not in os.environ, reason="making the compiler stack takes a minute")
+def test_what_has_no_wheel_is_compiled_in_the_build_stack_and_runs_in_the_run_stack(
+    bench: Bench, run_in: Callable[[BuildResult, str], str]
+) -> None:
+    tree = DirectoryTree({"requirements.txt": "--no-binary ujson\nujson==5.10.0\n", "Procfile": "web: python -V\n"})
+    result, console = bench.build(tree)
+    assert "trying again with compilers" in console.text
+    assert "compiled [1]" in run_in(result, 'python -c \'import ujson; print("compiled", ujson.loads("[1]"))\'')
