@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,33 +71,13 @@ _PACK_CHANGES = (
 )
 
 # What tools print when the run stack lacks what only the build stack has.
-_WANTS_COMPILER = (
-    "command 'gcc' failed",
-    "command 'cc' failed",
-    "command 'g++' failed",
-    "-linux-gnu-gcc' failed",
-    "-linux-gnu-g++' failed",
-    "gcc: not found",
-    "cc: not found",
-    "unable to execute 'gcc'",
-    "unable to execute 'cc'",
-    "no such file or directory: 'gcc'",
-    "no such file or directory: 'cc'",
-    "no acceptable c compiler",
-    "unknown compiler(s)",
-    "cmake_c_compiler not set",
-    "python.h: no such file",
-    "pg_config executable not found",
-    "pkg-config: not found",
-    "did not find pkg-config",
-    "not found: make",
-    "make: not found",
-    "could not find any python installation",
-    "find python",
-    "git executable not found",
-    "git: not found",
-    "spawn git",
-    "enoent git",
+_WANTS_COMPILER = re.compile(
+    r"(?:command|execute|spawn|exec:?|no such file or directory:|not found:|failed to run:?)"
+    r" ['\"`]?(?:[\w./-]*-)?(?:gcc|g\+\+|cc|c\+\+|make|cmake|git|pkg-config|pg_config)(?![\w.])"
+    r"|\b(?:gcc|g\+\+|cc|c\+\+|make|git|pkg-config|pg_config)(?: executable)?:? not found"
+    r"|no acceptable c compiler|unknown compiler\(s\)|could not find (?:any )?(?:a )?(?:c compiler|python)|find python\b"
+    r"|cmake_c(?:xx)?_compiler not set|python\.h: no such file|did not find pkg-config|enoent git|\blibpq-fe\.h",
+    re.IGNORECASE,
 )
 
 
@@ -364,7 +345,7 @@ class ImageBuilder:
         try:
             with self._packages(plan.language, check=build.deadline.check):
                 outcome = self._run(build, plan, stack, script, environment=environment, archives=archives)
-                if outcome.code and not outcome.out_of_memory and _wants_compiler(outcome):
+                if outcome.code and not outcome.out_of_memory and wants_compiler(outcome.tail):
                     build.console.line("A package has to be compiled: trying again with compilers")
                     compilers = self._stacks.build_stack(plan.language, build.console)
                     outcome = self._run(build, plan, compilers, script, environment=environment, archives=archives)
@@ -706,9 +687,9 @@ def _for_uv(environment: Mapping[str, str]) -> dict[str, str]:
     return {**found, **environment}
 
 
-def _wants_compiler(outcome: Outcome) -> bool:
-    text = "\n".join(outcome.tail).lower()
-    return any(words in text for words in _WANTS_COMPILER)
+def wants_compiler(lines: Iterable[str]) -> bool:
+    """Whether a tool failed for want of what only the build stack has."""
+    return any(_WANTS_COMPILER.search(line) for line in lines)
 
 
 def _said(outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.builder import tars
 from runtime.builder.api import BuildRequest
+from runtime.builder.assemble import wants_compiler
 from runtime.builder.detection import Recipe, read_recipe
 from runtime.builder.failures import FAILURES
 from runtime.builder.keys import cache_key, environment_key
@@ -143,3 +144,26 @@ def test_a_tar_without_entries_is_known_as_empty(tmp_path) -> None:
     assert tars.is_empty(path)
     path.write_bytes(tars.of_files({"a": b"b"}, prefix="in/").getvalue())
     assert not tars.is_empty(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("error: command 'gcc' failed: No such file or directory", True),
+        ("unable to execute 'x86_64-linux-gnu-gcc': No such file or directory", True),
+        ("error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-g++'", True),
+        ("sh: 1: gcc: not found", True),
+        ("gyp ERR! stack Error: not found: make", True),
+        ("gyp ERR! find Python", True),
+        ("Error: pg_config executable not found.", True),
+        ("  Git executable not found. Ensure that Git is installed and available.", True),
+        ("npm error enoent An unknown git error: spawn git ENOENT", True),
+        ("fatal error: Python.h: No such file or directory", True),
+        ("Because there is no version of markupsafe==999.0.0 and you require it", False),
+        ("ModuleNotFoundError: No module named 'makefile'", False),
+        ("file not found: makefile.py", False),
+        ("npm error 404 Not Found - git-tools@1", False),
+    ],
+)
+def test_compilers_are_called_for_only_when_a_tool_is_missing(line: str, wanted: bool) -> None:
+    assert wants_compiler(["something before", line]) is wanted
