@@ -412,6 +412,8 @@ class ImageBuilder:
         }
         # What a step prints by itself can't be mistaken for the line that announces the next one.
         marks = [f"step {os.urandom(8).hex()}" for _ in plan.generations]
+        # Visitors' caches compare times: what was generated is as new as its source.
+        changes = _PACK_CHANGES.replace(f"--mtime=@{EPOCH}", f"--mtime=@{request.source.time}")
         script = _HEAD + "".join(
             f"echo '{mark}'\n(\nset -e\n{step.script}\n)\n" for mark, step in zip(marks, plan.generations, strict=True)
         )
@@ -430,7 +432,7 @@ class ImageBuilder:
         try:
             with self._packages(plan.language, check=build.deadline.check):
                 outcome = self._run(
-                    build, plan, image, script + _PACK_CHANGES, environment=environment, archives=archives, say=say
+                    build, plan, image, script + changes, environment=environment, archives=archives, say=say
                 )
         finally:
             for archive in archives:

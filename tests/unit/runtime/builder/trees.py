@@ -46,6 +46,10 @@ class DirectoryTree:
     def commit(self) -> str:
         return hashlib.sha1(b"commit " + self.tree_id.encode()).hexdigest()
 
+    @property
+    def time(self) -> int:
+        return EPOCH
+
     def entries(self) -> Sequence[SourceEntry]:
         return [SourceEntry(path, self._mode(path), len(content)) for path, content in sorted(self.files.items())]
 
