@@ -127,7 +127,9 @@ class GitApp(Generic[Identity]):
         credentials = _basic_credentials(environ.get("HTTP_AUTHORIZATION", ""))
         identity = None if credentials is None else self._access.authenticate(*credentials, environ)
         if identity is None:
-            text = "Sign in with a token as the password." if credentials is None else "This token is wrong, or it has expired."
+            text = "Sign in with a token as the password."
+            if credentials is not None:
+                text = "This token is wrong, or it has expired. Sign in with another one as the password."
             challenge = ("WWW-Authenticate", f'Basic realm="{self._realm}", charset="UTF-8"')
             raise _Refusal(HTTPStatus.UNAUTHORIZED, text, challenge)
         return identity
