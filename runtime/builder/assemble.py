@@ -66,7 +66,6 @@ _PACK_CHANGES = (
     "\ncd /\n"
     "find app \\( -path app/node_modules/.cache -o -path app/.cache -o -path app/.npm \\) -prune"
     " -o ! -type s ! -type p -cnewer /tmp/.start -print0 | LC_ALL=C sort -z > /tmp/.changes\n"
-    # A folder that was only touched, and holds nothing that changed, is no change.
     f"{_TAR} --no-recursion --null --files-from=/tmp/.changes\n"
 )
 

@@ -42,26 +42,20 @@ _MAKE_VENV = f"uv venv --quiet --no-config --python /usr/bin/python3 {_VENV}\n"
 
 _COLLECTSTATIC = """\
 cd {folder}
-if ! python -c 'import django' 2>/dev/null; then
-  echo "There is a manage.py, but Django is not installed: no static files to collect"
-  exit 0
-fi
-if ! python manage.py help collectstatic > /dev/null 2> /tmp/help; then
-  if grep -q 'Unknown command' /tmp/help && ! grep -q 'Traceback' /tmp/help && ! grep -q 'settings' /tmp/help; then
-    echo "django.contrib.staticfiles is not installed: no static files to collect"
-    exit 0
-  fi
-  cat /tmp/help >&2
-  exit 1
-fi
 echo '$ python manage.py collectstatic --noinput'
 python manage.py collectstatic --noinput --traceback > /tmp/collect 2>&1 || status=$?
-if [ "${{status:-0}}" != 0 ] && grep -q 'STATIC_ROOT setting to a filesystem path' /tmp/collect; then
+if [ "${{status:-0}}" = 0 ]; then
+  cat /tmp/collect
+elif grep -q "No module named 'django'$\\|Couldn't import Django" /tmp/collect; then
+  echo "There is a manage.py, but Django is not installed: no static files to collect"
+elif grep -q "^Unknown command: 'collectstatic'" /tmp/collect; then
+  echo "django.contrib.staticfiles is not installed: no static files to collect"
+elif grep -q 'STATIC_ROOT setting to a filesystem path' /tmp/collect; then
   echo "STATIC_ROOT is not set: no static files to collect"
-  exit 0
+else
+  cat /tmp/collect
+  exit "$status"
 fi
-cat /tmp/collect
-exit "${{status:-0}}"
 """
 
 
@@ -261,7 +255,8 @@ def _from_poetry_lock(source: SourceTree) -> Dependencies:
     files = {name: source.read(name) or b"" for name in ("pyproject.toml", "poetry.lock")}
     script = (
         "mkdir -p /tmp/project && cp /in/* /tmp/project/ && cd /tmp/project\n"
-        "env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT POETRY_VIRTUALENVS_CREATE=false UV_COMPILE_BYTECODE=0 UV_TOOL_DIR=/cache/tools"
+        "env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT POETRY_VIRTUALENVS_CREATE=false UV_COMPILE_BYTECODE=0"
+        " UV_TOOL_DIR=/cache/tools"
         f" uv tool run --quiet --python /usr/bin/python3 --with {POETRY_EXPORT} --from {POETRY}"
         " poetry export --no-interaction --format requirements.txt --output /tmp/requirements.txt\n"
         f"{_MAKE_VENV}uv pip install -r /tmp/requirements.txt\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ MS = "sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9
 
 def test_express_is_installed_from_its_lock_file(bench: Bench, run_in: Run) -> None:
     tree = DirectoryTree.of(SAMPLES / "express")
+    package = json.loads(tree.files["package.json"]) | {"description": os.urandom(8).hex()}  # never installed so far
+    tree = tree.with_files({"package.json": json.dumps(package)})
     first, console = bench.build(tree, repository="apps/express")
     assert "-----> Node.js app detected" in console.lines
     assert "       Default types for this app: web" in console.lines

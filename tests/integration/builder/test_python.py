@@ -30,6 +30,11 @@ FLASK = DirectoryTree(
 )
 
 
+def never_seen(tree: DirectoryTree, name: str = "requirements.txt") -> DirectoryTree:
+    """The same app, with a lock file that no other test has had installed."""
+    return tree.with_files({name: tree.files[name] + b"# " + os.urandom(8).hex().encode() + b"\n"})
+
+
 def kinds(result: BuildResult) -> list[tuple[str, bool]]:
     return [(layer.kind, layer.reused) for layer in result.layers]
 
@@ -38,7 +43,8 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     bench: Bench, run_in: Callable[[BuildResult, str], str]
 ) -> None:
     repository = "apps/flask"
-    cold, console = bench.build(FLASK, repository=repository)
+    app = never_seen(FLASK)
+    cold, console = bench.build(app, repository=repository)
     assert kinds(cold)[-2:] == [("dependencies", False), ("source", False)], console.text
     assert "-----> Python app detected" in console.lines
     assert "       Using Python 3.13" in console.lines
@@ -50,11 +56,11 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     assert "flask is here 1" in run_in(cold, "python app.py")
     assert "1000" in run_in(cold, "id -u; touch /app/mine; stat -c %u /app/app.py")
 
-    warm, console = bench.build(FLASK, repository=repository)
+    warm, console = bench.build(app, repository=repository)
     assert warm.digest == cold.digest
     assert {reused for _, reused in kinds(warm)} == {True}, console.text
 
-    edited = FLASK.with_files({"app.py": FLASK.files["app.py"].replace(b"VERSION = 1", b"VERSION = 2")})
+    edited = app.with_files({"app.py": app.files["app.py"].replace(b"VERSION = 1", b"VERSION = 2")})
     started = time.monotonic()
     changed, console = bench.build(edited, repository=repository)
     seconds = time.monotonic() - started
@@ -173,7 +179,7 @@ def test_django_collects_static_files_with_the_config_of_the_app(
     bench: Bench, run_in: Callable[[BuildResult, str], str]
 ) -> None:
     secret = "a-canary-that-sings-0815"
-    tree = DJANGO.with_files(
+    tree = never_seen(DJANGO).with_files(
         {"shop/settings.py": DJANGO.files["shop/settings.py"] + b"\nprint('key', SECRET_KEY, os.environ['SECRET_KEY'])\n"}
     )
     repository = "apps/django"
@@ -218,6 +224,28 @@ def test_a_broken_collectstatic_fails_with_a_way_out(bench: Bench) -> None:
     assert failed.value.id == "collectstatic_failed"
     assert "nothing_of_this_name" in failed.value.message
     assert "DISABLE_COLLECTSTATIC" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"requirements.txt": "gunicorn==27.0.1\n"}, "Django is not installed"),
+        ({"shop/settings.py": b"INSTALLED_APPS = []\nSECRET_KEY = 'x'\n"}, "django.contrib.staticfiles is not installed"),
+        (
+            {
+                "shop/settings.py": b"SECRET_KEY = 'x'\nSTATIC_URL = '/s/'\n"
+                b"INSTALLED_APPS = ['django.contrib.staticfiles', 'shop']\n"
+            },
+            "STATIC_ROOT is not set",
+        ),
+    ],
+)
+def test_static_files_that_nobody_wants_collected_are_no_mistake(
+    bench: Bench, change: dict[str, str | bytes], words: str
+) -> None:
+    result, console = bench.build(DJANGO.with_files(change))
+    assert words in console.text
+    assert kinds(result)[-1][0] == "source", "nothing was generated"
 
 
 SLEEPER = DirectoryTree(
