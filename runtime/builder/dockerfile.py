@@ -1,7 +1,8 @@
 """Apps with a Dockerfile: built by the engine's BuildKit, pushed to the registry, released by digest like any other.
 
 Config vars reach a Dockerfile in two ways. Each is a BuildKit secret whose id is its name, which
-`RUN --mount=type=secret,id=NAME` reads from /run/secrets/NAME and no layer keeps. Build arguments stay readable in the
+`RUN --mount=type=secret,id=NAME` reads from /run/secrets/NAME and no layer keeps. BuildKit does not run such a line again
+merely because the secret has another value. Build arguments stay readable in the
 image's history, so a config var becomes one only if the Dockerfile declares `ARG NAME` and either app.json lists it
 (`{"build": {"args": ["NAME"]}}`) or its value is shorter than what we take for a secret (eight characters).
 """

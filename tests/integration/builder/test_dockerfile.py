@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -48,7 +49,8 @@ def test_secrets_ports_health_and_target(bench: Bench, run_in: Run) -> None:
             "app.json": json.dumps({"build": {"dockerfile": "docker/App", "target": "app"}}),
             "docker/App": "FROM paas/python AS app\nARG TOKEN=unset\n"
             "RUN --mount=type=secret,id=TOKEN test $(wc -c < /run/secrets/TOKEN) = 25 && "
-            "echo it says $(cat /run/secrets/TOKEN)\n"
+            # Secrets are no part of BuildKit's cache keys, so the line has to be a new one to be run.
+            f"echo it says $(cat /run/secrets/TOKEN) {os.urandom(8).hex()}\n"
             "RUN echo argument $TOKEN\n"
             'EXPOSE 8000\nHEALTHCHECK CMD true\nCMD ["python3", "-V"]\n'
             "FROM app AS last\nRUN exit 9\n",
