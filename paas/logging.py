@@ -49,7 +49,7 @@ def configure(log_format: str) -> None:
                 "httpcore": {"level": "WARNING"},
                 "urllib3": {"level": "WARNING"},
                 "dulwich": {"level": "WARNING"},
-                "celery.app.trace": {"level": "WARNING"},
+                "celery": {"level": "WARNING"},
                 "django.request": {"level": "ERROR"},
             },
         }

@@ -39,7 +39,7 @@ from runtime.git.tree import GitTree
 
 log = structlog.get_logger()
 
-CLAIM_SECONDS = 30
+CLAIM_SECONDS = 20  # with the sweep every 30 s, a build whose worker died goes on within a minute
 MAX_ATTEMPTS = 3
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 

@@ -92,7 +92,9 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
     def _relay(self, output: Any) -> None:
         with output:
             for line in iter(output.readline, b""):
-                self._send_message(line)
+                # The registry calls it an error when it is asked for what it does not have: every push asks.
+                if self.name != "registry" or b"http.response.status=404" not in line:
+                    self._send_message(line)
 
     @staticmethod
     def _end_rest(group: int) -> None:
