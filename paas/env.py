@@ -97,6 +97,13 @@ class Env:
         return self.home / "run"
 
     @property
+    def broker_url(self) -> str:
+        """`redis_url` as Celery spells it."""
+        if self.redis_url.startswith("unix://"):
+            return "redis+socket://" + self.redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
+        return self.redis_url
+
+    @property
     def secret_file(self) -> Path:
         return self.home / "secret.key"
 

@@ -68,10 +68,6 @@ def home() -> str:
     return str(settings.ENV.home)
 
 
-def is_ours(container_labels: Mapping[str, str]) -> bool:
-    return container_labels.get(labels.HOME) == home()
-
-
 def _look(app_id: str, held: Lease) -> None:
     for _ in range(MAX_LOOKS):
         app = App.objects.filter(pk=app_id).first()
@@ -103,6 +99,15 @@ def retire(app_id: str, app_name: str, container_id: str, address: str, grace_se
 
 def sweep() -> None:
     """Look at everything at once: one list of the engine's containers, whatever their number."""
+    with lease("sweep") as held:
+        if held is not None:
+            try:
+                _sweep()
+            except PlatformError as exc:
+                log.warning("sweep_failed", error=exc.id, message=exc.message)
+
+
+def _sweep() -> None:
     Retirement.objects.filter(deadline__lt=timezone.now() - timedelta(minutes=10)).delete()
     observation = observe(engine(), router(), home=home())
     known = set()

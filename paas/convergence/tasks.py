@@ -17,6 +17,11 @@ def retire(app_id: str, app_name: str, container_id: str, address: str, grace_se
     services.retire(app_id, app_name, container_id, address, grace_seconds)
 
 
+@shared_task(name="convergence.sweep", acks_late=True, ignore_result=True)
+def sweep() -> None:
+    services.sweep()
+
+
 @shared_task(name="convergence.tidy", acks_late=True, ignore_result=True)
 def tidy() -> None:
     housekeeping.tidy()

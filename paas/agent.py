@@ -1,0 +1,95 @@
+"""`python -m paas.agent`: engine events become "look now", and a sweep is asked for every 30 s anyway.
+
+It decides nothing and knows no rows, so Django is not loaded: this process lives as long as the platform, and is small.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import redis
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from paas import env as environment
+from paas.logging import configure
+from runtime.engine.docker import DockerEngine
+from runtime.errors import EngineError
+from runtime.reconcile.spec import APP_ID, HOME, INSTANCE, KIND
+
+log = structlog.get_logger()
+SWEEP_SECONDS = 30
+TIDY_SECONDS = 24 * 3600
+BEAT_SECONDS = 5
+HEARTBEAT = "paas:agent"
+INTERESTING = {"die", "oom", "destroy", "health_status"}
+
+
+class Agent:
+    def __init__(self, env: environment.Env) -> None:
+        self._home = str(env.home)
+        self._engine = DockerEngine(env.docker_host)
+        self._redis = redis.Redis.from_url(env.redis_url, socket_timeout=10)
+        self._queue = Celery("agent", broker=env.broker_url, set_as_current=False)
+        self._queue.conf.task_default_queue = "default"
+
+    def run(self, stop: threading.Event) -> None:
+        threading.Thread(target=self._watch, daemon=True, name="engine events").start()
+        tidy_at = time.monotonic() + TIDY_SECONDS
+        while not stop.is_set():
+            self._send("convergence.sweep", expires=SWEEP_SECONDS)
+            if time.monotonic() >= tidy_at:
+                tidy_at = time.monotonic() + TIDY_SECONDS
+                self._send("convergence.tidy")
+            sweep_at = time.monotonic() + SWEEP_SECONDS
+            while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
+                self._beat()
+
+    def _watch(self) -> None:
+        """For ever: the stream ends when the engine goes away, and is taken up where it broke off."""
+        seen = datetime.now(tz=UTC)
+        while True:
+            try:
+                for event in self._engine.events(since=seen, label=HOME):
+                    seen = event.at
+                    if event.action in INTERESTING and self._is_instance_of_ours(event.labels):
+                        self._send("convergence.converge", event.labels[APP_ID])
+            except EngineError as exc:
+                log.warning("engine_events_lost", message=exc.message)
+            except Exception:
+                log.exception("engine_events_lost")
+            time.sleep(1)
+
+    def _is_instance_of_ours(self, labels: Mapping[str, str]) -> bool:
+        return labels.get(HOME) == self._home and labels.get(KIND) == INSTANCE and APP_ID in labels
+
+    def _send(self, name: str, *args: str, expires: float | None = None) -> None:
+        self._beat()
+        try:
+            self._queue.send_task(name, args=list(args), expires=expires, retry=False)
+        except (OperationalError, redis.RedisError, OSError) as exc:
+            log.warning("task_not_sent", task=name, reason=str(exc))
+
+    def _beat(self) -> None:
+        try:
+            self._redis.set(HEARTBEAT, int(time.time()), ex=60)
+        except redis.RedisError:
+            pass  # whoever asks for the heartbeat learns from its absence
+
+
+def main() -> None:
+    env = environment.load()
+    configure(env.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    Agent(env).run(stop)
+
+
+if __name__ == "__main__":
+    main()
