@@ -16,7 +16,7 @@ import uv
 from runtime.builder.api import BuildLimits, BuildResult
 from runtime.engine.docker import DockerEngine
 from runtime.errors import BuildCancelled, BuildFailed
-from tests.integration.builder.conftest import RUN, Bench
+from tests.integration.builder.conftest import CA_BUNDLE, RUN, Bench
 from tests.unit.runtime.builder.trees import DirectoryTree, Recorder
 
 pytestmark = pytest.mark.engine
@@ -147,7 +147,8 @@ def test_every_kind_of_lock_file_is_understood(
     files: dict[str, str] = {**LOCKS[lock], "Procfile": "web: python -m http.server\n"}
     if lock == "uv.lock":
         (tmp_path / "pyproject.toml").write_text(PROJECT)
-        subprocess.run([uv.find_uv_bin(), "lock", "--quiet"], cwd=tmp_path, check=True)
+        trusting = {**os.environ, "SSL_CERT_FILE": str(CA_BUNDLE)}
+        subprocess.run([uv.find_uv_bin(), "lock", "--quiet"], cwd=tmp_path, env=trusting, check=True)
         files["uv.lock"] = (tmp_path / "uv.lock").read_text()
     result, console = bench.build(DirectoryTree(files))
     assert f"-----> Installing dependencies from {lock}" in console.lines
