@@ -40,15 +40,20 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         threading.Thread(target=self._watch, daemon=True, name="engine events").start()
-        tidy_at = time.monotonic() + TIDY_SECONDS
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
-            if time.monotonic() >= tidy_at:
-                tidy_at = time.monotonic() + TIDY_SECONDS
+            if self._is_time_to_tidy():
                 self._send("convergence.tidy")
             sweep_at = time.monotonic() + SWEEP_SECONDS
             while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
                 self._beat()
+
+    def _is_time_to_tidy(self) -> bool:
+        """Once a day, however often the platform is started."""
+        try:
+            return bool(self._redis.set("paas:tidied", 1, nx=True, ex=TIDY_SECONDS))
+        except redis.RedisError:
+            return False
 
     def _watch(self) -> None:
         """For ever: the stream ends when the engine goes away, and is taken up where it broke off."""

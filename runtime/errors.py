@@ -27,6 +27,10 @@ class Retryable(Exception):
     """Mixed into failures that may pass by themselves: trying again is right."""
 
 
+class Abandoned(Exception):
+    """Whoever worked lost the right to: somebody else may be at it by now, so nothing is to be undone either."""
+
+
 class UserError(Failure):
     """Theirs: shown word for word, logged at info."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -15,8 +16,9 @@ from django.conf import settings
 from paas.core.redis import append_to_stream, read_stream
 
 STREAM_SECONDS = 3600
-STREAM_LINES = 20_000
-MAX_LINE = 4000
+STREAM_LINES = 4000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_LINE = 2000
 SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|PRIVATE|CREDENTIAL|AUTH|DSN|SALT|SIGNING|_KEY$|_URL$|_PWD$|CANARY",
     re.IGNORECASE,
@@ -55,6 +57,7 @@ class BuildLog:
         self._id = build_id
         self._secrets = list(secrets)
         self._lock = threading.Lock()
+        self._full = False
         path = log_path(build_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = path.open("a", encoding="utf-8", errors="replace", buffering=1)
@@ -65,7 +68,12 @@ class BuildLog:
     def write(self, line: str) -> None:
         text = self.mask(line)[:MAX_LINE].rstrip("\r\n")
         with self._lock:
-            self._file.write(text + "\n")
+            if self._file.tell() > MAX_BYTES:
+                if self._full:
+                    return
+                self._full, text = True, f"(the log has reached {MAX_BYTES // 1024 // 1024} MB; the rest is left out)"
+            with suppress(OSError):  # a full disk: those who watch still see it
+                self._file.write(text + "\n")
             self._send({"t": text})
 
     def end(self, accepted: bool, text: str) -> None:
@@ -74,7 +82,8 @@ class BuildLog:
             self._send({"e": "done" if accepted else "failed", "t": self.mask(text)})
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def _send(self, fields: dict[str, str]) -> None:
         append_to_stream(_key(self._id), fields, keep=STREAM_LINES, lifetime_seconds=STREAM_SECONDS)

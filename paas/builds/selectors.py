@@ -17,7 +17,7 @@ def get_build(app: App, number: str | int | None = None) -> Build:
         build = builds.first()
     else:
         text = str(number).removeprefix("#")
-        build = builds.filter(number=int(text)).first() if text.isdigit() else None
+        build = builds.filter(number=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 10 else None
     if build is None:
         raise NotFound(
             f"{app.name} has no build {number}." if number is not None else f"{app.name} has no builds yet.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -30,7 +32,7 @@ from paas.core.redis import Waiter, signal
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus
 from paas.releases.selectors import wished_release
-from paas.wiring import builder
+from paas.wiring import builder, engine
 from runtime.builder.api import BuildLimits, BuildRequest, BuildResult
 from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserError
 from runtime.git import repository as git
@@ -41,7 +43,11 @@ log = structlog.get_logger()
 
 CLAIM_SECONDS = 20  # with the sweep every 30 s, a build whose worker died goes on within a minute
 MAX_ATTEMPTS = 3
-WORKER = f"{socket.gethostname()}:{os.getpid()}"
+CLAIM_LOST = "claim_lost"
+MAX_REASON = 4000
+# The queue hands out more: a build that waits for its release to boot takes no machine time from the others.
+_building = threading.BoundedSemaphore(2)
+WORKER = socket.gethostname()[:30]
 
 
 def start_push_build(app: App, push: Push, *, by: User, received_seconds: float) -> Build:
@@ -133,7 +139,7 @@ class _Claim:
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.started = time.monotonic()
+        self.started = self._renewed = time.monotonic()
         self.deadline = self.started + settings.ENV.build_timeout_seconds
         self.lost = self.cancelled = False
         self._done = threading.Event()
@@ -147,20 +153,28 @@ class _Claim:
             while not self._done.is_set():
                 if cancel.wait(1) or time.monotonic() >= renew_at:
                     renew_at = time.monotonic() + CLAIM_SECONDS / 3
-                    mine = Build.objects.filter(
-                        pk=self.build.pk, status=BuildStatus.BUILDING, claimed_by=self.build.claimed_by
-                    )
-                    self.lost = not mine.update(claimed_until=timezone.now() + timedelta(seconds=CLAIM_SECONDS))
-                    self.cancelled = Build.objects.filter(pk=self.build.pk, cancel_requested_at__isnull=False).exists()
+                    self._look()
         finally:
             connection.close()
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        try:
+            mine = Build.objects.filter(pk=self.build.pk, status=BuildStatus.BUILDING, claimed_by=self.build.claimed_by)
+            if mine.update(claimed_until=timezone.now() + timedelta(seconds=CLAIM_SECONDS)):
+                self._renewed = began
+            else:
+                self.lost = True
+            self.cancelled = Build.objects.filter(pk=self.build.pk, cancel_requested_at__isnull=False).exists()
+        except DatabaseError as exc:
+            log.warning("claim_not_renewed", reason=str(exc))  # the next look may come in time
 
     def check(self) -> None:
         """Raises `BuildCancelled`, or `BuildFailed` after the deadline."""
         if self.cancelled:
             raise BuildCancelled("The build was cancelled.", hint="Push again to start another one.")
-        if self.lost:
-            raise BuildCancelled("Another worker has taken this build over.", id="claim_lost")
+        if self.lost or time.monotonic() - self._renewed > CLAIM_SECONDS:
+            raise BuildCancelled("Another worker has taken this build over.", id=CLAIM_LOST)
         if time.monotonic() > self.deadline:
             raise BuildFailed(
                 f"The build took longer than {settings.ENV.build_timeout_seconds} seconds.",
@@ -191,7 +205,7 @@ class _Console:
 def _claim(build_id: str | UUID) -> Build | None:
     now = timezone.now()
     claim: dict[str, Any] = {
-        "claimed_by": f"{WORKER}:{threading.get_ident()}:{time.monotonic_ns()}",
+        "claimed_by": f"{WORKER}:{os.getpid()}:{secrets.token_hex(8)}",
         "claimed_until": now + timedelta(seconds=CLAIM_SECONDS),
     }
     try:
@@ -226,6 +240,7 @@ def _run(build: Build, claim: _Claim) -> None:
     try:
         if build.attempts > 1:
             out.write("-----> The worker of this build stopped; another one goes on with it")
+            _remove_containers(build)
         if build.attempts > MAX_ATTEMPTS:
             raise BuildFailed(
                 f"Its worker died {MAX_ATTEMPTS} times.",
@@ -234,14 +249,15 @@ def _run(build: Build, claim: _Claim) -> None:
             )
         _check_still_wanted(build)
         if build.image is None:
-            _make_image(build, config, console)
+            with _turn(claim):
+                _make_image(build, config, console)
         if build.release is None:
             _make_release(build)
         _wait_for_release(build, claim)
         git.finish_push(push_of(build), allow_force=True)
         _succeed(build, claim, out)
     except BuildCancelled as exc:
-        if exc.id != "claim_lost":
+        if exc.id != CLAIM_LOST:
             _fail(build, out, exc, BuildStatus.CANCELLED)
     except UserError as exc:
         _fail(build, out, exc, BuildStatus.FAILED)
@@ -258,6 +274,23 @@ def _run(build: Build, claim: _Claim) -> None:
         _fail(build, out, unexpected, BuildStatus.FAILED)
     finally:
         out.close()
+
+
+@contextmanager
+def _turn(claim: _Claim) -> Iterator[None]:
+    while not _building.acquire(timeout=0.5):
+        claim.check()
+    try:
+        yield
+    finally:
+        _building.release()
+
+
+def _remove_containers(build: Build) -> None:
+    """Those of the worker that died: they would go on, with half of the machine."""
+    for container in engine().list({"paas.home": str(settings.ENV.home), "paas.app-id": str(build.app_id)}):
+        if container.labels.get("paas.kind") == "build":
+            engine().remove(container.id)
 
 
 def _check_still_wanted(build: Build) -> None:
@@ -345,8 +378,8 @@ def _wait_for_release(build: Build, claim: _Claim) -> None:
         try:
             claim.check()
         except BuildFailed as exc:
-            releases.fail_release(release, exc)
-            signal(f"release-changed:{build.app_id}")
+            if exc.id != CLAIM_LOST and not releases.fail_release(release, exc):
+                continue  # it has ended meanwhile: that counts
             raise
         waiter.wait(1)
     build.release = release
@@ -374,33 +407,42 @@ def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:
         f"       received {seconds.get('received', 0):.2f} s, built {seconds.get('built', 0):.2f} s, "
         f"released {seconds.get('released', 0):.2f} s, live after {live:.2f} s"
     )
-    _finish(build, BuildStatus.SUCCEEDED, None)
-    out.end(True, "")
+    if _finish(build, BuildStatus.SUCCEEDED, None):
+        out.end(True, "")
     log.info("build_succeeded", release=build.release.version, **{f"{k}_s": v for k, v in seconds.items()})
 
 
 def _fail(build: Build, out: BuildLog, failure: Failure, status: BuildStatus) -> None:
-    failure.message, failure.hint = out.mask(failure.message), out.mask(failure.hint)
+    failure.message, failure.hint = _for_a_row(out, failure.message), _for_a_row(out, failure.hint)
     for text in (failure.message, failure.hint):
         for line in text.splitlines():
             out.write(f" !     {line}")
-    with suppress(Failure, OSError):
-        git.abandon_push(push_of(build))
+    push = push_of(build)
     if build.release is not None and build.release.status == ReleaseStatus.SUCCEEDED:
         out.write(f" !     v{build.release.version} is live, but the branch could not be moved.")
-    _finish(build, status, failure)
+    if not _finish(build, status, failure):
+        log.warning("build_taken_away", error=failure.id)
+        return
+    with suppress(Failure, OSError):
+        git.abandon_push(push)
     out.end(False, refusal(build))
     log.info("build_ended", status=status.value, error=failure.id)
 
 
-def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> None:
+def _for_a_row(out: BuildLog, text: str) -> str:
+    """Masked, as it may quote what an app printed; without what Postgres refuses."""
+    return out.mask(text).replace("\0", "")[:MAX_REASON]
+
+
+def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> bool:
+    """False when it is no longer ours to finish."""
     build.status, build.finished_at = status, timezone.now()
     if failure is not None:
         build.error_id, build.reason, build.hint = failure.id, failure.message, failure.hint
     build.quarantine = ""
-    build.save(
-        update_fields=["status", "finished_at", "error_id", "reason", "hint", "quarantine", "seconds", "updated_at"]
-    )
+    names = ("status", "finished_at", "error_id", "reason", "hint", "quarantine", "seconds")
+    ours = Build.objects.filter(pk=build.pk, status=BuildStatus.BUILDING, claimed_by=build.claimed_by)
+    return bool(ours.update(**{name: getattr(build, name) for name in names}))
 
 
 def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:

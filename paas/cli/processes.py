@@ -183,6 +183,8 @@ def _print(line: LogLine, name: str) -> None:
 def run(app_name: str, no_tty: bool, command: tuple[str, ...]) -> int:
     """Run a command in a container of the current release; exits with its status."""
     app = find_app(app_name)
+    for number in (signal.SIGHUP, signal.SIGTERM):  # the container has to go, also when the terminal is closed
+        signal.signal(number, lambda signum, _frame: sys.exit(128 + signum))
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not no_tty
     with oneoff.one_off(app, shlex.join(command), by=acting_user(), terminal=terminal) as session:
         _converse(session.attached, terminal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from paas.apps.selectors import url
@@ -10,16 +12,23 @@ from paas.core.redis import Waiter
 from paas.releases import services
 from paas.releases.models import Release, ReleaseStatus
 from paas.releases.selectors import get_release, rollback_target
-from runtime.errors import UserError
+from runtime.errors import PlatformError, UserError
+
+WAIT_SECONDS = 1200
 
 
 def wait_for_release(release: Release) -> None:
     """Until it is live. Raises what it failed with."""
     click.echo(f"Releasing v{release.version} ({release.description})… ", nl=False, err=True)
     waiter = Waiter(f"release:{release.pk}")
+    deadline = time.monotonic() + WAIT_SECONDS
     while not release.is_finished:
+        if time.monotonic() > deadline:
+            raise PlatformError(
+                f"v{release.version} is still not released.", hint="Is the platform up? It goes on by itself: bin/up"
+            )
         waiter.wait(1)
-        release.refresh_from_db()
+        release = Release.objects.select_related("app").get(pk=release.pk)
     if release.status != ReleaseStatus.SUCCEEDED:
         click.echo(release.status, err=True)
         raise UserError(release.reason, hint=release.hint, id=release.error_id or "release_failed")

@@ -20,6 +20,7 @@ from paas.builds import services as builds
 from paas.builds.log import BuildLog, log_path, secrets_of
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
+from paas.convergence.selectors import labels_of
 from paas.convergence.spec import app_spec, environment
 from paas.core.queue import send
 from paas.core.redis import Lease, LeaseLost, is_raised, lease, raise_flag, signal, take_flag
@@ -108,7 +109,8 @@ def sweep() -> None:
 
 
 def _sweep() -> None:
-    Retirement.objects.filter(deadline__lt=timezone.now() - timedelta(minutes=10)).delete()
+    builds.take_up_lost_builds()
+    router().rotate_logs()
     observation = observe(engine(), router(), home=home())
     known = set()
     for app in App.objects.all().prefetch_related("scales", "instances", "retirements"):
@@ -116,15 +118,20 @@ def _sweep() -> None:
         if app.destroyed_at is not None:
             send("convergence.converge", str(app.pk))
             continue
-        release = wished_release(app)
-        desired = app_spec(app, release)
-        steps = plan(desired, _observed(app, desired, observation), now=timezone.now())
-        if steps or (release is not None and not release.is_finished):
-            log.info("app_off_course", app=app.name, steps=[str(step) for step in steps.steps])
-            send("convergence.converge", str(app.pk))
+        try:
+            _check_course(app, observation)
+        except Exception:  # one app must not keep the others from being looked after
+            log.exception("app_not_swept", app=app.name)
     _remove_strays(observation, known)
-    builds.take_up_lost_builds()
-    router().rotate_logs()
+
+
+def _check_course(app: App, observation: Observation) -> None:
+    release = wished_release(app)
+    desired = app_spec(app, release)
+    steps = plan(desired, _observed(app, desired, observation), now=timezone.now())
+    if steps or (release is not None and not release.is_finished):
+        log.info("app_off_course", app=app.name, steps=[str(step) for step in steps.steps])
+        send("convergence.converge", str(app.pk))
 
 
 def _remove_strays(observation: Observation, known: set[str]) -> None:
@@ -171,9 +178,9 @@ def _keep(app: App, release: Release | None, held: Lease) -> None:
                 app, steps, narrate=lambda line: log.info("converged", app=app.name, step=line), check=held.check
             )
             for failure in outcome.failed:
-                log.warning("instance_failed", app=app.name, instances=failure.instances, reason=failure.message)
+                log.warning("instance_failed", app=app.name, instances=failure.instances, error=failure.id)
     except InstanceFailed as exc:
-        log.warning("instance_failed", app=app.name, instances=exc.instances, reason=exc.message)
+        log.warning("instance_failed", app=app.name, instances=exc.instances, error=exc.id)
         _count_failures(desired, exc, memory)
     _write_down(app, desired, memory)
     _look_again(app, steps, memory)
@@ -199,8 +206,10 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
         steps = _plan(app, desired)
         memory = dict(steps.memory)
         _apply(app, steps, narrate=lambda line: out.write(f"       {line}"), check=check)
-        releases.finish_release(release)
-        log.info("release_succeeded", app=app.name, release=release.version)
+        if releases.finish_release(release):
+            log.info("release_succeeded", app=app.name, release=release.version)
+        else:
+            send("convergence.converge", str(app.pk))  # stopped at the last moment: back to what is current
     except BootFailed as exc:
         if isinstance(exc, InstanceFailed):
             for line in exc.log_lines:
@@ -227,6 +236,8 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
 
 
 def _plan(app: App, desired: AppSpec) -> Plan:
+    # Whoever retired these is too late now: what is still there is planned for like everything else.
+    app.retirements.filter(deadline__lte=timezone.now()).delete()
     observation = observe(engine(), router(), home=home(), app_id=str(app.pk))
     return plan(desired, _observed(app, desired, observation), now=timezone.now())
 
@@ -254,7 +265,9 @@ def _send_retire(app: App, step: Retire) -> None:
 def _check(release: Release, held: Lease) -> None:
     """Called while waiting: stop when the release was cancelled, or when the lock is no longer ours."""
     held.check()
-    status = Release.objects.values_list("status", flat=True).get(pk=release.pk)
+    status, gone = Release.objects.values_list("status", "app__destroyed_at").get(pk=release.pk)
+    if gone is not None:
+        raise BootFailed("The app was destroyed.", id="app_destroyed")
     if status not in UNFINISHED:
         raise BootFailed(f"v{release.version} was stopped: it is {status}.", id="release_stopped")
 
@@ -271,6 +284,8 @@ def _run_release_command(app: App, release: Release, desired: AppSpec, out: Buil
         return
     out.write(f"-----> Running the release command: {release.release_command}")
     applier().ensure_network(desired)
+    for earlier in engine().list(labels_of(app, "release")):
+        engine().remove(earlier.id)  # of a worker that died: two at once would be worse than none
     process = ProcessSpec(
         process="release",
         quantity=1,

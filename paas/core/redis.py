@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,6 +12,8 @@ from typing import Any
 import redis
 from django.conf import settings
 from redis.exceptions import LockError, LockNotOwnedError
+
+from runtime.errors import Abandoned
 
 
 @lru_cache(maxsize=1)
@@ -21,7 +24,7 @@ def client() -> redis.Redis:
     )
 
 
-class LeaseLost(Exception):
+class LeaseLost(Abandoned):
     """Somebody else may hold the lock by now: stop changing things."""
 
 
@@ -31,14 +34,17 @@ class Lease:
     def __init__(self, lock: redis.lock.Lock, seconds: float) -> None:
         self._lock, self._seconds = lock, seconds
         self._done = threading.Event()
+        self._renewed = time.monotonic()
         self.lost = False
         self._thread = threading.Thread(target=self._renew, daemon=True, name=f"lease {lock.name}")
         self._thread.start()
 
     def _renew(self) -> None:
         while not self._done.wait(self._seconds / 3):
+            began = time.monotonic()
             try:
                 self._lock.reacquire()
+                self._renewed = began
             except LockNotOwnedError:
                 self.lost = True
                 return
@@ -46,7 +52,7 @@ class Lease:
                 continue  # Redis restarts: the lease may survive; the next round tells
 
     def check(self) -> None:
-        if self.lost:
+        if self.lost or time.monotonic() - self._renewed > self._seconds:
             raise LeaseLost(self._lock.name)
 
     def release(self) -> None:

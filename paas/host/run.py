@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,14 +48,17 @@ class Log:
         self._stream: TextIO = file.open("a")
 
     def write(self, text: str) -> int:
-        if self._stream.tell() > self._limit:
-            self._stream.close()
-            self._file.replace(self._file.with_suffix(self._file.suffix + ".1"))
-            self._stream = self._file.open("a")
-        return self._stream.write(text)
+        with suppress(OSError):  # a full disk must not take the router down
+            if self._stream.tell() > self._limit:
+                self._stream.close()
+                self._file.replace(self._file.with_suffix(self._file.suffix + ".1"))
+                self._stream = self._file.open("a")
+            return self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.flush()
 
     def isatty(self) -> bool:
         return False

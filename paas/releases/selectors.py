@@ -23,7 +23,7 @@ def wished_release(app: App) -> Release | None:
 def get_release(app: App, version: str | int) -> Release:
     """`v7` or 7. Raises `NotFound`."""
     text = str(version).removeprefix("v")
-    release = app.releases.select_related("image").filter(version=int(text)).first() if text.isdigit() else None
+    release = app.releases.select_related("image").filter(version=int(text)).first() if _is_number(text) else None
     if release is None:
         raise NotFound(
             f"{app.name} has no release {version}.",
@@ -31,6 +31,10 @@ def get_release(app: App, version: str | int) -> Release:
             id="release_not_found",
         )
     return release
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def rollback_target(app: App) -> Release:

@@ -38,6 +38,7 @@ def _create(app: App, *, by: User | None, **fields: object) -> Release:
 @transaction.atomic
 def create_deploy(app: App, image: Image, *, by: User | None, description: str) -> Release:
     """A new image with the app's present config."""
+    App.objects.select_for_update().get(pk=app.pk)
     base = wished_release(app)
     return _create(
         app,
@@ -55,6 +56,7 @@ def create_deploy(app: App, image: Image, *, by: User | None, description: str) 
 @transaction.atomic
 def create_config_change(app: App, config: dict[str, str], *, by: User | None, description: str) -> Release:
     """The present image with another config. Without an image yet, it just becomes the current release."""
+    App.objects.select_for_update().get(pk=app.pk)
     base = wished_release(app)
     return _create(
         app,
@@ -133,8 +135,8 @@ def fail_release(release: Release, failure: Failure) -> bool:
             status=ReleaseStatus.FAILED,
             finished_at=timezone.now(),
             error_id=failure.id,
-            reason=failure.message,
-            hint=failure.hint,
+            reason=failure.message.replace("\0", ""),
+            hint=failure.hint.replace("\0", ""),
         )
     )
 

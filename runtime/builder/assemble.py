@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ _CACHE_LIMIT_BYTES = 5 * 1024**3
 
 _HEAD = "umask 022; export HOME=/tmp/home; mkdir -p /tmp/home; touch /tmp/.start; sleep 0.02\n"
 _TAR = (
-    f"LC_ALL=C tar --create --file /out/layer.tar --format=gnu --sort=name --mtime=@{EPOCH} --mode=a+rX,u+w"
+    f"LC_ALL=C /usr/bin/tar --create --file /out/layer.tar --format=gnu --sort=name --mtime=@{EPOCH} --mode=a+rX,u+w"
     f" --owner={tars.APP_USER} --group={tars.APP_USER} --numeric-owner --hard-dereference --directory=/ "
 )
 _PACK_ALL = f"\ncd /\n{_TAR} app\n"
@@ -359,7 +360,7 @@ class ImageBuilder:
                 hint=wanted.hint,
                 id="dependencies_failed",
             )
-        return build.folder / "out" / "layer.tar"
+        return _left_behind(build)
 
     # ---------------------------------------------------------------- what is made of source and dependencies
 
@@ -445,7 +446,7 @@ class ImageBuilder:
                 hint=step.hint,
                 id=step.failure_id,
             )
-        tar = build.folder / "out" / "layer.tar"
+        tar = _left_behind(build)
         made: list[_Made] = []
         if not tars.is_empty(tar):
             kept = build.folder / f"{key[:16]}.tar"
@@ -561,7 +562,9 @@ class ImageBuilder:
         out = build.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        packages = self._packages_dir / plan.language
+        # An app's own: what one puts there, by its setup.py say, another one must not come to install.
+        owner = hashlib.sha256(request.repository.encode()).hexdigest()[:16]
+        packages = self._packages_dir / plan.language / owner
         packages.mkdir(parents=True, exist_ok=True)
         for folder in (out, packages):
             folder.chmod(0o700)
@@ -686,6 +689,20 @@ def _for_uv(environment: Mapping[str, str]) -> dict[str, str]:
     }
     found = {ours: environment[name] for name, ours in same.items() if environment.get(name)}
     return {**found, **environment}
+
+
+def _left_behind(build: _Build) -> Path:
+    """The layer that a step has written. Its folder was the container's: a link or a pipe there is not for us to open."""
+    tar = build.folder / "out" / "layer.tar"
+    try:
+        is_file = stat.S_ISREG(tar.lstat().st_mode)
+    except FileNotFoundError:
+        is_file = False
+    if not is_file:
+        raise BuildFailed(
+            "The build step left no layer.", hint="Look at what its last lines do to /out.", id="build_refused"
+        )
+    return tar
 
 
 def wants_compiler(lines: Iterable[str]) -> bool:

@@ -19,7 +19,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from runtime.engine.api import Container, ContainerSpec, Engine, Exit, Health, Limits, Network, State
-from runtime.errors import BootFailed, ContainerMissing, EngineError, RouterError
+from runtime.errors import (
+    Abandoned,
+    BootFailed,
+    ContainerMissing,
+    EngineError,
+    EngineUnavailable,
+    RouterError,
+    RouterUnavailable,
+)
 from runtime.reconcile import checks
 from runtime.reconcile import spec as labels
 from runtime.reconcile.plan import (
@@ -128,6 +136,8 @@ class Applier:
             for step in plan.steps:
                 run.do(step)
             run.settle()
+        except Abandoned:
+            raise
         except BaseException:
             run.undo()
             raise
@@ -142,12 +152,9 @@ class Applier:
                 inline.append(step)
         _each(self.retire_step, inline)
         for step in plan.steps:
-            if isinstance(step, Remove):
+            if isinstance(step, Remove | RemoveNetwork):
                 narrate(str(step))
-                self._engine.remove(step.container_id)
-            elif isinstance(step, RemoveNetwork):
-                narrate(str(step))
-                self._remove_network(step.name)
+                self._clean_up(step)
         return Outcome(run.started(), run.failed, handed, run.seconds)
 
     def retire_step(self, step: Retire) -> None:
@@ -166,6 +173,18 @@ class Applier:
         except ContainerMissing:
             return
         self._engine.remove(container_id)
+
+    def _clean_up(self, step: Remove | RemoveNetwork) -> None:
+        """What does not go now is found again by the next look; what is live stays live."""
+        try:
+            if isinstance(step, Remove):
+                self._engine.remove(step.container_id)
+            else:
+                self._remove_network(step.name)
+        except EngineUnavailable:
+            raise
+        except EngineError:
+            log.warning("clean_up_failed", extra={"step": str(step)}, exc_info=True)
 
     def _remove_network(self, name: str) -> None:
         try:
@@ -603,7 +622,11 @@ class _Run:
             left = tuple(address for address in route.addresses if address not in lost)
             state = RouteState.DOWN if route.state is RouteState.UP and not left else route.state
             route = replace(route, addresses=left, state=state)
-        self.applier._router.put(route)  # noqa: SLF001
+        try:
+            self.applier._router.put(route)  # noqa: SLF001
+        except RouterUnavailable:
+            self.switched = self.tried  # it may have been applied all the same: take nothing away that it could lead to
+            raise
         self.switched = self.tried
         self.seconds["route"] = time.monotonic() - began
 

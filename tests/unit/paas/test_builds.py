@@ -218,6 +218,16 @@ def test_a_build_whose_worker_died_is_taken_up_where_it_stopped(world):
     assert any("another one goes on" in line for line in read(build.pk))
 
 
+def test_a_worker_that_lost_its_claim_leaves_the_build_to_the_other(world):
+    def lose_it(request: BuildRequest, console: BuildConsole) -> None:
+        Build.objects.update(claimed_by="another")
+        raise BuildFailed("Our own trouble.")
+
+    world.builder.script = lose_it
+    build = run(world.push(world.commit("one")))
+    assert (build.status, build.claimed_by, build.error_id) == ("building", "another", "")
+
+
 def test_a_build_that_kills_its_worker_again_and_again_ends_with_a_reason(world):
     build = world.push(world.commit("one"))
     Build.objects.filter(pk=build.pk).update(attempts=services.MAX_ATTEMPTS)

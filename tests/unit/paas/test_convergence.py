@@ -16,6 +16,7 @@ from paas.config.services import change_config
 from paas.convergence import services
 from paas.convergence.models import Retirement
 from paas.formation.services import scale
+from paas.releases.models import Release
 from paas.releases.services import roll_back
 from paas.wiring import image_reference
 from runtime.engine.memory import Behaviour, MemoryEngine
@@ -237,6 +238,16 @@ def test_the_sweep_asks_only_for_apps_that_are_off_course(world):
     wish(world, idle)
     services.sweep()
     assert world.sent == []
+    world.engine.remove(world.engine.list({"paas.app": "hello"})[0].id)
+    services.sweep()
+    assert world.sent == [("convergence.converge", (str(app.pk),))]
+
+
+def test_one_app_that_cannot_be_planned_does_not_stop_the_sweep(world):
+    bad, app = make_app("a-bad"), make_app()
+    wish(world, bad)
+    wish(world, app)
+    Release.objects.filter(app=bad).update(health_checks={"web": {"kind": "nonsense"}})
     world.engine.remove(world.engine.list({"paas.app": "hello"})[0].id)
     services.sweep()
     assert world.sent == [("convergence.converge", (str(app.pk),))]
