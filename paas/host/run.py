@@ -163,7 +163,7 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # glibc keeps an arena for each thread and raises its limits for ever after one large buffer; both would be
         # memory that is never given back.
-        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_ARENA_MAX": "1",
         "MALLOC_TRIM_THRESHOLD_": "131072",
         "MALLOC_MMAP_THRESHOLD_": "131072",
         "DJANGO_SETTINGS_MODULE": "paas.settings",
