@@ -23,8 +23,14 @@ def _secret() -> bytes:
     """The one secret everything else derives from; `bin/up` makes it. Without it (tests, checks) a throw-away one."""
     try:
         return ENV.secret_file.read_bytes().strip()
-    except OSError:
+    except FileNotFoundError:
+        if (ENV.home / "paas.sqlite3").exists():
+            raise ImproperlyConfigured(
+                f"{ENV.secret_file} is gone, and with it the key of everything encrypted. Restore it from the backup."
+            ) from None
         return b"not-for-production"
+    except OSError as exc:
+        raise ImproperlyConfigured(f"{ENV.secret_file} can't be read: {exc.strerror}. Are you root?") from exc
 
 
 MASTER_KEY = _secret()

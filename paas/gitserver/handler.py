@@ -9,12 +9,14 @@ from django.db import close_old_connections, connection
 
 from paas.accounts.models import User
 from paas.apps.models import App
+from paas.apps.selectors import repository_path
 from paas.builds import log, services
 from paas.builds.models import Build
 from paas.builds.selectors import outcome
 from paas.core import audit
 from runtime.errors import Failure
 from runtime.git.api import Push, PushEvent, PushEventKind, RefUpdate
+from runtime.git.repository import set_head
 
 HEADS = "refs/heads/"
 
@@ -44,6 +46,7 @@ class DeployHandler:
         names = {update.ref.removeprefix(HEADS) for update in updates}
         if names == {"master"} and branch == "main" and not self.app.builds.exists():
             App.objects.filter(pk=self.app.pk).update(deploy_branch="master")
+            set_head(repository_path(self.app), "master")
             self.app.deploy_branch = branch = "master"
         return branch
 

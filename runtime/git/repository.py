@@ -51,6 +51,11 @@ def create_repository(path: Path, default_branch: str = "main") -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def set_head(repository: Path, branch: str) -> None:
+    """The branch that a clone checks out."""
+    run_git("symbolic-ref", "HEAD", f"refs/heads/{branch}", repository=repository)
+
+
 def ref_value(repository: Path, ref: str) -> str | None:
     """The id that a full ref name ("refs/heads/main") holds now."""
     status, output = run_git(
