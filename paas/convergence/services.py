@@ -344,11 +344,13 @@ def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]
         remembered = memory.get(f"{key[0]}.{key[1]}", InstanceMemory())
         each = found.get(key)
         container = each.container if each else None
+        was = row.container_id, row.state
         row.release_version = desired.release
         row.container_id = container.id if container else ""
         row.address = each.endpoint if each else ""
         row.state, row.reason = _state(container, remembered)
-        row.since = (container.started_at if container else None) or timezone.now()
+        if (row.container_id, row.state) != was:
+            row.since = (container.finished_at or container.created_at if container else None) or timezone.now()
         row.crash_version, row.crashes = remembered.version, remembered.crashes
         row.crash_container_id, row.not_before = remembered.container_id, remembered.not_before
         row.save()

@@ -81,7 +81,10 @@ def test_a_release_goes_live_and_is_routed(world):
     assert route.hosts == ("hello.apps.example",)
     assert len(route.addresses) == 1
     assert app.observed_generation == app.generation
-    assert [(str(row), row.state) for row in app.instances.all()] == [("web.1", "up")]
+    row = app.instances.get()
+    assert (str(row), row.state) == ("web.1", "up")
+    services.converge(str(app.pk))
+    assert app.instances.get().since == row.since
 
 
 def test_the_app_is_told_its_config_port_and_release(world):
