@@ -55,6 +55,7 @@ _INSPECT_INTERVAL = 0.05
 _AT_ONCE = 4  # containers started at the same time; more gain nothing on a small machine
 _CLOSED_ON_PURPOSE = 8  # connections closed in a row, over some 0.3 s: it lives, and does not speak HTTP
 _LOG_LINES = 20
+_MARGIN = 10.0  # seconds beyond all time-outs of a health check, after which nobody waits for it any more
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Exit)(: |$)")
 _FATAL_GRACE = 1  # seconds that an instance which failed gets to end by itself
 
@@ -582,16 +583,31 @@ class _Run:
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
+            for step, thread in zip(self.waits, threads, strict=True):
+                health = step.spec.health
+                patience = began + health.start_seconds + health.uptime_seconds + health.timeout_seconds + _MARGIN
                 while thread.is_alive() and not stop.is_set():
                     thread.join(0.25)
                     self.check()
+                    if time.monotonic() > patience:
+                        self._give_up(step)
+                        break
         finally:
             stop.set()  # a wait for an answer ends when the container is removed, so nobody waits for it here
         if errors:
             raise errors[0]
         self.seconds["healthy"] = time.monotonic() - began
         self._judge()
+
+    def _give_up(self, step: Wait) -> None:
+        """An answer that drips a byte at a time outlives every time-out of the socket's."""
+        trial = self.trials[step.instance]
+        trial.failure = self.applier._failure(  # noqa: SLF001
+            trial,
+            "boot_unhealthy",
+            f"{_title(trial)} runs, but its answer to the health check never ends.",
+            "Make it answer at once, or choose another path for its health check in app.json.",
+        )
 
     def _judge(self) -> None:
         """A failure that may not stand ends it all; one that crashed again is left as it is, to be counted."""

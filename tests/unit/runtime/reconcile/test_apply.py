@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from runtime.engine.api import ContainerSpec, Health, Listener, State
 from runtime.engine.memory import Behaviour, MemoryEngine, Program
 from runtime.errors import BootFailed, BuildCancelled, EngineError, ImageMissing, RouterUnavailable
-from runtime.reconcile import checks
+from runtime.reconcile import apply, checks
 from runtime.reconcile.apply import Applier, InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, observe
 from runtime.reconcile.plan import Plan, Retire, plan
@@ -233,6 +234,22 @@ def test_an_image_that_says_healthy_is_believed(platform: Platform) -> None:
     check = HealthCheck(CheckKind.IMAGE, start_seconds=1)
     platform.converge(app(platform.image(web(1, health=check), Behaviour(health=Health.HEALTHY))))
     assert platform.running() == ["web.1 v1"]
+
+
+def test_an_answer_that_never_ends_is_not_waited_for_for_ever(platform: Platform, monkeypatch) -> None:
+    monkeypatch.setattr(apply, "_MARGIN", 0.0)
+    over = threading.Event()
+
+    def drip(*_: object) -> int:
+        over.wait(30)
+        return 200
+
+    applier = Applier(platform.engine, platform.router, home=HOME, accepts=platform.engine.accepts, answers=drip)
+    health = HealthCheck(CheckKind.HTTP, path="/up", start_seconds=0.1, timeout_seconds=0.1, uptime_seconds=0)
+    with pytest.raises(InstanceFailed, match="never ends"):
+        applier.apply(platform.look(app(platform.image(web(7, health=health)))))
+    over.set()
+    assert platform.containers() == 0
 
 
 def test_a_missing_image_leaves_nothing(platform: Platform) -> None:
