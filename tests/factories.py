@@ -9,6 +9,7 @@ from paas.accounts.models import User
 from paas.accounts.services import create_user
 from paas.apps.models import App
 from paas.apps.services import create_app
+from paas.config.services import change_config
 from paas.releases.models import Image, Release
 from paas.releases.services import create_deploy, finish_release, start_release
 
@@ -23,7 +24,7 @@ def make_app(name: str = "hello", *, owner: User | None = None) -> App:
     return create_app(name=name, by=owner or make_user(f"owner-of-{name}"))
 
 
-def make_image(app: App, *, process_types: Mapping[str, str] | None = None, **fields: object) -> Image:
+def make_image(app: App, process_types: Mapping[str, str] | None = None, **fields: object) -> Image:
     number = next(_numbers)
     values = {
         "repository": app.repository,
@@ -38,11 +39,25 @@ def make_image(app: App, *, process_types: Mapping[str, str] | None = None, **fi
     return Image.objects.create(app=app, **(values | fields))
 
 
-def make_release(app: App, *, live: bool = True, image: Image | None = None, **fields: object) -> Release:
+def make_release(
+    app: App,
+    *,
+    live: bool = True,
+    image: Image | None = None,
+    process_types: Mapping[str, str] | None = None,
+    **fields: object,
+) -> Release:
     """A deploy; made live unless told otherwise."""
-    release = create_deploy(app, image or make_image(app, **fields), by=app.owner, description="Deploy")
+    release = create_deploy(app, image or make_image(app, process_types, **fields), by=app.owner, description="Deploy")
     if live:
         make_live(release)
+    return release
+
+
+def make_config(app: App, **changes: str | None) -> Release:
+    """A config change that changes something; not live yet unless the app has no image."""
+    release = change_config(app, changes, by=app.owner)
+    assert release is not None
     return release
 
 

@@ -175,7 +175,7 @@ def test_a_newer_push_supersedes_one_that_waits(world):
 
 
 def test_builds_of_one_app_run_one_at_a_time_and_wake_the_next(world):
-    waiting = []
+    waiting: list[Build] = []
 
     def push_another(request: BuildRequest, console: BuildConsole) -> None:
         if not waiting:

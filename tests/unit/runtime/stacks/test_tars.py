@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from runtime.stacks.tars import clean_name, read_index, write_delta
 Content = bytes | None | tuple[bytes, str]
 
 
-def make_tar(path: Path, files: dict[str, Content], *, mtime: int = 1_000_000_000) -> Path:
+def make_tar(path: Path, files: Mapping[str, Content], *, mtime: int = 1_000_000_000) -> Path:
     """bytes: a file; None: a folder; (type, target): a link."""
     with tarfile.open(path, "w") as tar:
         for name, content in files.items():
@@ -35,7 +36,7 @@ def names(path: Path) -> list[str]:
         return tar.getnames()
 
 
-def delta(tmp_path: Path, lower: dict[str, Content], full: dict[str, Content]) -> Path:
+def delta(tmp_path: Path, lower: Mapping[str, Content], full: Mapping[str, Content]) -> Path:
     index = read_index([make_tar(tmp_path / "lower.tar", lower)])
     out = tmp_path / "delta.tar"
     write_delta(make_tar(tmp_path / "full.tar", full, mtime=2_000_000_000), index, out)
@@ -65,7 +66,7 @@ def test_a_changed_mode_or_owner_counts(tmp_path):
 
 
 def test_a_second_name_of_a_file_below_becomes_a_copy(tmp_path):
-    full = {"./first": b"1", "./second": (tarfile.LNKTYPE, "./first")}
+    full: dict[str, Content] = {"./first": b"1", "./second": (tarfile.LNKTYPE, "./first")}
     with tarfile.open(delta(tmp_path, {"./first": b"1"}, full)) as tar:
         member = tar.getmember("second")
         assert member.isreg()
