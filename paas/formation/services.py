@@ -15,13 +15,15 @@ from paas.formation.models import ProcessScale
 from paas.formation.selectors import formation
 from runtime.errors import InvalidInput
 
-MAX_QUANTITY = 10  # old and new ones side by side have to fit into the app's network
+MAX_QUANTITY = 10
+MAX_IN_ALL = 25  # old and new ones side by side have to fit into the app's network, beside one-off runs
 
 
 @transaction.atomic
 def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
     """`{"web": 2}`. True when something changed. Raises `InvalidInput` for an unknown type or a silly number."""
-    known = {process.process for process in formation(app)}
+    present = {process.process: process.quantity for process in formation(app)}
+    known = set(present)
     changed = {}
     for process, quantity in quantities.items():
         if process not in known:
@@ -33,6 +35,13 @@ def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
         if not 0 <= quantity <= MAX_QUANTITY:
             raise InvalidInput(
                 f"{process}={quantity} is not possible here.", hint=f"Choose 0 to {MAX_QUANTITY}.", id="invalid_quantity"
+            )
+        present[process] = quantity
+        if sum(present.values()) > MAX_IN_ALL:
+            raise InvalidInput(
+                f"{sum(present.values())} instances of {app.name} are too many.",
+                hint=f"All process types together can have {MAX_IN_ALL}.",
+                id="invalid_quantity",
             )
         row, _ = ProcessScale.objects.get_or_create(app=app, process=process)
         if row.quantity != quantity:
