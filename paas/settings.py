@@ -24,7 +24,7 @@ def _secret() -> bytes:
     try:
         return ENV.secret_file.read_bytes().strip()
     except FileNotFoundError:
-        if (ENV.home / "paas.sqlite3").exists():
+        if ENV.saved_file.exists():
             raise ImproperlyConfigured(
                 f"{ENV.secret_file} is gone, and with it the key of everything encrypted. Restore it from the backup."
             ) from None

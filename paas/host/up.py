@@ -49,8 +49,8 @@ def prepare_home(env: Env, *, is_running: bool) -> None:
             hint="Stop it first, apps keep running: bin/down",
             id="settings_changed",
         )
+    services.make_secret(env.secret_file)  # first: from the settings on, a missing one counts as lost
     services.write(env.saved_file, services.dotenv(settings), mode=0o600)
-    services.make_secret(env.secret_file)
 
 
 def setup_django() -> None:
