@@ -91,6 +91,11 @@ class Env:
     external_registry: bool = field(default=False)
     external_redis: bool = field(default=False)
 
+    def address(self, name: str = "", scheme: str = "http") -> str:
+        """Where people reach a name below the domain: `http://git.apps.example.com:8080`, the usual port left out."""
+        port, usual = (self.http_port, 80) if scheme == "http" else (self.https_port, 443)
+        return f"{scheme}://{name}{'.' if name else ''}{self.domain}" + ("" if port == usual else f":{port}")
+
     @property
     def run_dir(self) -> Path:
         """Unix sockets: web.sock, git.sock, redis.sock."""

@@ -52,5 +52,9 @@ def hosts(app: App) -> list[str]:
 
 
 def url(app: App) -> str:
-    port = settings.ENV.http_port
-    return f"http://{app.name}.{settings.ENV.domain}" + ("" if port == 80 else f":{port}")
+    return str(settings.ENV.address(app.name))
+
+
+def git_url(name: str) -> str:
+    """The git remote of an app of that name."""
+    return f"{settings.ENV.address('git')}/{name}.git"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from paas.accounts.models import User
 from paas.apps.models import App
-from paas.apps.selectors import pool_size, repository_path
+from paas.apps.selectors import pool_size
 from paas.core import audit
 from paas.core.queue import send
 from runtime.errors import Conflict, InvalidInput
@@ -88,6 +88,6 @@ def request_convergence(app: App) -> None:
 
 
 __all__ = [
-    "check_name", "create_app", "destroy_app", "repository_path", "request_convergence", "restart_app",
+    "check_name", "create_app", "destroy_app", "request_convergence", "restart_app",
     "set_maintenance",
 ]  # fmt: skip

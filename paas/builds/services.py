@@ -38,6 +38,7 @@ from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserE
 from runtime.git import repository as git
 from runtime.git.api import Push, RefUpdate
 from runtime.git.tree import GitTree
+from runtime.reconcile.spec import APP, APP_ID, HOME, KIND
 
 log = structlog.get_logger()
 
@@ -288,8 +289,8 @@ def _turn(claim: _Claim) -> Iterator[None]:
 
 def _remove_containers(build: Build) -> None:
     """Those of the worker that died: they would go on, with half of the machine."""
-    for container in engine().list({"paas.home": str(settings.ENV.home), "paas.app-id": str(build.app_id)}):
-        if container.labels.get("paas.kind") == "build":
+    for container in engine().list({HOME: str(settings.ENV.home), APP_ID: str(build.app_id)}):
+        if container.labels.get(KIND) == "build":
             engine().remove(container.id)
 
 
@@ -309,7 +310,7 @@ def _make_image(build: Build, config: dict[str, str], console: _Console) -> None
         source=GitTree(push.repository, build.new, quarantine=push.quarantine),
         environment=config,
         tags=[f"git-{build.new[:12]}"],
-        labels={"paas.app": build.app.name, "paas.app-id": str(build.app_id), "paas.home": str(settings.ENV.home)},
+        labels={APP: build.app.name, APP_ID: str(build.app_id), HOME: str(settings.ENV.home)},
         build_id=str(build.pk),
         limits=BuildLimits(
             memory_bytes=settings.ENV.build_memory_bytes, deadline_seconds=settings.ENV.build_timeout_seconds

@@ -8,9 +8,8 @@ import click
 
 from paas.apps import services
 from paas.apps.models import App
-from paas.apps.selectors import apps_visible_to, url
+from paas.apps.selectors import apps_visible_to, git_url, url
 from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
-from paas.cli.host import git_url
 from runtime.errors import InvalidInput, PlatformError
 
 
@@ -26,7 +25,7 @@ def list_apps(as_json: bool) -> None:
                     "id": app.id,
                     "name": app.name,
                     "url": url(app),
-                    "git_url": f"{git_url()}/{app.name}.git",
+                    "git_url": git_url(app.name),
                     "owner": app.owner.email,
                     "release": app.current_release.version if app.current_release else None,
                     "maintenance": app.maintenance,
@@ -40,7 +39,7 @@ def list_apps(as_json: bool) -> None:
         ("app", "release", "address"),
     )
     if not apps:
-        click.echo(f"No apps yet. Push one: git push {git_url()}/my-app.git main", err=True)
+        click.echo(f"No apps yet. Push one: git push {git_url('my-app')} main", err=True)
 
 
 @click.command("apps:create")
@@ -48,7 +47,7 @@ def list_apps(as_json: bool) -> None:
 def create(name: str) -> None:
     """Create an app before its first push."""
     app = services.create_app(name=name, by=acting_user())
-    click.echo(f"Created {app.name}. Push to it: git push {git_url()}/{app.name}.git main", err=True)
+    click.echo(f"Created {app.name}. Push to it: git push {git_url(app.name)} main", err=True)
 
 
 @click.command("apps:destroy")

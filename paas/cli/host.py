@@ -14,17 +14,6 @@ from paas.cli.common import acting_user, json_option, show_json
 from runtime.errors import NotFound
 
 
-def _door(name: str, scheme: str = "http") -> str:
-    env = settings.ENV
-    port, usual = (env.http_port, 80) if scheme == "http" else (env.https_port, 443)
-    host = f"{name}.{env.domain}" if name else env.domain
-    return f"{scheme}://{host}" + ("" if port == usual else f":{port}")
-
-
-def git_url() -> str:
-    return _door("git")
-
-
 def doors() -> dict[str, str | None]:
     """Address of every door of the platform."""
     env = settings.ENV
@@ -32,10 +21,10 @@ def doors() -> dict[str, str | None]:
     has_https = env.https_port and ca_file.exists()
     return {
         "domain": env.domain,
-        "http_url": _door(""),
-        "https_url": _door("", "https") if has_https else None,
-        "git_url": git_url(),
-        "dashboard_url": _door("dashboard"),
+        "http_url": env.address(),
+        "https_url": env.address(scheme="https") if has_https else None,
+        "git_url": env.address("git"),
+        "dashboard_url": env.address("dashboard"),
         "registry": settings.ENV.registry_url.split("://", 1)[-1].rpartition("@")[2],
         "ca_file": str(ca_file) if has_https else None,
     }

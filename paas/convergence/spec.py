@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.conf import settings
-
 from paas.apps.models import App
-from paas.apps.selectors import hosts, subnet
+from paas.apps.selectors import hosts, subnet, url
 from paas.formation.selectors import Process, formation
 from paas.releases.models import Release
 from paas.wiring import image_reference
@@ -65,7 +63,7 @@ def environment(app: App, release: Release, port: int) -> Mapping[str, str]:
         "PAAS_APP": app.name,
         "PAAS_RELEASE": f"v{release.version}",
         "PAAS_COMMIT": release.image.commit,
-        "PAAS_URL": f"http://{hosts(app)[0]}" + ("" if settings.ENV.http_port == 80 else f":{settings.ENV.http_port}"),
+        "PAAS_URL": url(app),
     }
     if port:
         told["PORT"] = str(port)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
@@ -12,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from paas.accounts.models import User
-from paas.apps.selectors import apps_visible_to, get_app, url
+from paas.apps.selectors import apps_visible_to, get_app, git_url, url
 from paas.builds.selectors import build_output, get_build
 from paas.formation.selectors import formation
 from paas.releases.selectors import current_release, get_release
@@ -30,17 +29,12 @@ def _user(request: HttpRequest) -> User:
     return request.user
 
 
-def git_remote(name: str) -> str:
-    port = settings.ENV.http_port
-    return f"http://git.{settings.ENV.domain}{'' if port == 80 else f':{port}'}/{name}.git"
-
-
 @require_GET
 @login_required
 def app_list(request: HttpRequest) -> HttpResponse:
     apps = apps_visible_to(_user(request)).select_related("current_release").prefetch_related("instances")
     rows = [{"app": app, "url": url(app), "instances": list(app.instances.all())} for app in apps]
-    return render(request, "dashboard/apps.html", {"rows": rows, "remote": git_remote("my-app")})
+    return render(request, "dashboard/apps.html", {"rows": rows, "remote": git_url("my-app")})
 
 
 @require_GET
@@ -54,7 +48,7 @@ def app_overview(request: HttpRequest, name: str) -> HttpResponse:
         {
             "app": app,
             "url": url(app),
-            "remote": git_remote(app.name),
+            "remote": git_url(app.name),
             "current": current,
             "config_names": sorted(current.config) if current else [],
             "processes": formation(app),

@@ -30,14 +30,14 @@ IDENTITY = {
 
 def run_demo(env: Env) -> None:
     from paas.accounts import services
+    from paas.apps.selectors import git_url
     from paas.cli.common import acting_user
-    from paas.cli.host import git_url
 
     user = acting_user()
     token, secret = services.create_token(user, name="demo", by=user, lifetime=timedelta(hours=1))
     folder = Path(tempfile.mkdtemp(prefix="paas-demo-"))
     try:
-        push(env, folder / APP, remote=f"{git_url()}/{APP}.git", email=user.email, token=secret)
+        push(env, folder / APP, remote=git_url(APP), email=user.email, token=secret)
     finally:
         shutil.rmtree(folder)
         token.delete()
