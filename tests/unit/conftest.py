@@ -1,4 +1,4 @@
-"""Unit tests open no sockets: Redis is an in-memory one, the broker too."""
+"""Unit tests open no sockets: Redis, the broker, the engine and the router are in memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import fakeredis
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from paas import wiring
 from paas.celery import celery_app
+from runtime.engine.memory import MemoryEngine
+from runtime.router.memory import MemoryRouter
 
 
 @pytest.fixture(autouse=True)
 def _no_sockets() -> Iterator[None]:
-    disable_socket(allow_unix_socket=True)
+    disable_socket()
     yield
     enable_socket()
+
+
+@pytest.fixture(autouse=True)
+def _memory_drivers() -> Iterator[None]:
+    """A test that cares puts its own in their place."""
+    with wiring.replaced(engine=MemoryEngine(), router=MemoryRouter()):
+        yield
 
 
 @pytest.fixture(autouse=True)
