@@ -8,6 +8,15 @@ from django.db import models
 from paas.core.models import BaseModel
 
 
+class Role(models.IntegerChoices):
+    """What somebody may do with an app; each role may do what the ones before it may."""
+
+    VIEWER = 10  # sees everything but config values
+    OPERATOR = 20  # config, ports, domains, scale, restarts, rollbacks, tags, maintenance
+    DEVELOPER = 30  # pushes code, runs commands
+    OWNER = 40  # people, transfer, destruction
+
+
 class App(BaseModel):
     name = models.CharField(max_length=30, unique=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="apps")
@@ -40,3 +49,18 @@ class App(BaseModel):
     def repository(self) -> str:
         """Where its images are in the registry. By id: a new app of the same name must not meet the old one's images."""
         return f"apps/{self.id.hex}"
+
+
+class Collaborator(BaseModel):
+    """Somebody other than the owner who may do something with an app."""
+
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="collaborators")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="collaborations")
+    role = models.PositiveSmallIntegerField(choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [models.UniqueConstraint(fields=["app", "user"], name="one_role_per_person_and_app")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {Role(self.role).label}"
