@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 from paas.accounts.models import User
 from paas.accounts.services import create_user
 from paas.apps.models import App
 from paas.apps.services import create_app
 from paas.config.services import change_config
-from paas.releases.models import Image, Release
-from paas.releases.services import create_deploy, finish_release, start_release
+from paas.releases.models import Image, Release, ReleaseKind
+from paas.releases.services import create_change, create_deploy, finish_release, start_release
 
 _numbers = itertools.count(1)
 
@@ -57,6 +58,24 @@ def make_release(
 def make_config(app: App, **changes: str | None) -> Release:
     """A config change that changes something; not live yet unless the app has no image."""
     release = change_config(app, changes, by=app.owner)
+    assert release is not None
+    return release
+
+
+def make_port(public_port: int, **fields: object) -> dict[str, object]:
+    return {
+        "process": "web",
+        "port": 9000,
+        "protocol": "tcp",
+        "public_address": "0.0.0.0",
+        "public_port": public_port,
+    } | fields
+
+
+def make_change(app: App, **changes: Any) -> Release:
+    """A change of ports, limits or health settings that changes something; not live yet unless the app has no image."""
+    kind = ReleaseKind(next(iter(changes)).removesuffix("_overrides"))
+    release = create_change(app, by=app.owner, kind=kind, description=f"Change {kind}", **changes)
     assert release is not None
     return release
 

@@ -9,9 +9,9 @@ from django.db import transaction
 
 from paas.accounts.models import User
 from paas.apps.models import App
-from paas.releases.models import Release
+from paas.releases.models import Release, ReleaseKind
 from paas.releases.selectors import wished_release
-from paas.releases.services import create_config_change
+from paas.releases.services import create_change
 from runtime.errors import InvalidInput
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -69,4 +69,4 @@ def change_config(app: App, changes: Mapping[str, str | None], *, by: User) -> R
     put = sorted(name for name in after if after[name] != before.get(name))
     gone = sorted(name for name in before if name not in after)
     words = [f"Set {', '.join(put)}"] * bool(put) + [f"Unset {', '.join(gone)}"] * bool(gone)
-    return create_config_change(app, after, by=by, description="; ".join(words)[:300])
+    return create_change(app, by=by, kind=ReleaseKind.CONFIG, description="; ".join(words), config=after)

@@ -71,9 +71,9 @@ def environment(app: App, release: Release, port: int) -> Mapping[str, str]:
 
 
 def health_check(release: Release, process: str, port: int) -> HealthCheck:
-    """From app.json, else the image's own HEALTHCHECK, else: the port answers, or a worker stays up."""
+    """What people set, else app.json, else the image's own HEALTHCHECK, else: the port answers, or a worker stays up."""
     assert release.image is not None
-    given = release.health_checks.get(process)
+    given = release.health.get(process)
     if given:
         return HealthCheck(
             kind=CheckKind(given["kind"]),

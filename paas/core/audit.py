@@ -28,6 +28,11 @@ def through(door: str, request_id: str = "") -> Iterator[None]:
             _request_id.reset(tokens[1])
 
 
+def door() -> str:
+    """Through which door the present work came: cli, web, git …"""
+    return _door.get()
+
+
 def record(action: str, *, by: Any, app_id: UUID | None = None, app_name: str = "", **detail: Any) -> AuditEvent:
     return AuditEvent.objects.create(
         actor=by,

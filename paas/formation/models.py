@@ -1,4 +1,4 @@
-"""How many of each process type, and how big."""
+"""How many of each process type. How big each is stands in the release."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ class ProcessScale(BaseModel):
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="scales")
     process = models.CharField(max_length=40)
     quantity = models.PositiveIntegerField(default=1)
-    memory_bytes = models.BigIntegerField(default=0)  # 0 = PAAS_APP_MEMORY_MB
-    cpu_shares = models.PositiveIntegerField(default=1024)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "process"], name="one_scale_per_process")]

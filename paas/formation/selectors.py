@@ -10,13 +10,15 @@ from paas.apps.models import App
 from paas.releases.models import Release
 from paas.releases.selectors import wished_release
 
+DEFAULT_CPU_SHARES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
     process: str
     command: str
     quantity: int
-    memory_bytes: int
+    memory_bytes: int  # 0 = no limit
     cpu_shares: int
 
 
@@ -30,13 +32,14 @@ def formation(app: App, release: Release | None = None) -> list[Process]:
     processes = []
     for process, command in sorted(types.items()):
         row = scales.get(process)
+        limit = release.limits.get(process, {})
         processes.append(
             Process(
                 process=process,
                 command=command,
                 quantity=row.quantity if row else 1,
-                memory_bytes=(row.memory_bytes if row else 0) or settings.ENV.app_memory_bytes,
-                cpu_shares=row.cpu_shares if row else 1024,
+                memory_bytes=limit.get("memory_bytes", settings.ENV.app_memory_bytes),
+                cpu_shares=limit.get("cpu_shares", DEFAULT_CPU_SHARES),
             )
         )
     return processes

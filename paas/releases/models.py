@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
@@ -27,6 +29,8 @@ class Image(BaseModel):
     buildpacks = models.JSONField(default=list)
     commit = models.CharField(max_length=64, blank=True)
     commit_subject = models.CharField(max_length=200, blank=True)
+    # Set when retention took it out of the registry. The row stays: releases say what they ran.
+    collected_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "digest"], name="one_image_per_digest")]
@@ -41,6 +45,9 @@ class Tag(BaseModel):
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="tags")
     name = models.CharField(max_length=128)
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="tags")
+    protected = models.BooleanField(default=False)
+    # What the registry's tag of this name points to, as far as we know; another digest than the image's is made good.
+    registry_digest = models.CharField(max_length=80, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "name"], name="one_image_per_tag")]
@@ -64,11 +71,16 @@ class ReleaseKind(models.TextChoices):
     INITIAL = "initial"
     DEPLOY = "deploy"
     CONFIG = "config"
+    PORTS = "ports"
+    LIMITS = "limits"
+    HEALTH = "health"
     ROLLBACK = "rollback"
+    TAG = "tag", "Deploy by tag"
 
 
 class Release(BaseModel):
-    """Numbered and whole: image, config, process types, health. Append-only: only the status and its reason move."""
+    """Numbered and whole: image, config, process types, ports, limits, health. Append-only: only the status and its
+    reason move, and the pin."""
 
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="releases")
     version = models.PositiveIntegerField()
@@ -77,8 +89,18 @@ class Release(BaseModel):
     config = EncryptedJSONField(default=dict)
     process_types = models.JSONField(default=dict)
     release_command = models.TextField(blank=True)
+    # By process type. What the code asks for (app.json) comes with the image; what people have set for a process type
+    # stands over it and stays, whatever later deploys ask for, until they take it back.
     health_checks = models.JSONField(default=dict)
+    health_overrides = models.JSONField(default=dict)
+    # [{"process", "port", "protocol": "tcp"|"udp"|"http", "public_address", "public_port"}]
+    ports = models.JSONField(default=list)
+    # {process: {"memory_bytes", "cpu_shares"}}, set by people. What is not there is the default; 0 bytes: no limit.
+    limits = models.JSONField(default=dict)
     description = models.CharField(max_length=300)
+    why = models.CharField(max_length=500, blank=True)  # in the words of who made it
+    door = models.CharField(max_length=20, blank=True)
+    pinned = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     copied_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     status = models.CharField(max_length=10, choices=ReleaseStatus.choices, default=ReleaseStatus.PENDING)
@@ -100,3 +122,31 @@ class Release(BaseModel):
     @property
     def is_finished(self) -> bool:
         return self.status not in UNFINISHED
+
+    @property
+    def health(self) -> dict[str, dict[str, Any]]:
+        """The checks that count, by process type."""
+        return {**self.health_checks, **self.health_overrides}
+
+
+class PortBinding(BaseModel):
+    """A public port that an app has: one of its current release, or of the one it wishes for. Kept by
+    `paas.releases.services`; what is served where stands in `Release.ports`."""
+
+    app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="port_bindings")
+    process = models.CharField(max_length=40)
+    port = models.PositiveIntegerField()
+    protocol = models.CharField(max_length=4)
+    public_address = models.CharField(max_length=45)
+    public_port = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["public_port", "protocol", "public_address"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["public_address", "public_port", "protocol"], name="one_binding_per_public_port"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_address}:{self.public_port}/{self.protocol}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 from django.db import transaction
 from django.db.models import F, Max
 from django.utils import timezone
@@ -11,21 +14,32 @@ from paas.apps.models import App
 from paas.apps.services import request_convergence
 from paas.core import audit
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus, Tag
+from paas.releases.ports import reserve_ports
 from paas.releases.selectors import wished_release
 from runtime.errors import Failure, InvalidInput
 
+PARTS = ("code", "config", "ports", "limits", "health")  # what can be restored by itself
 
-def _create(app: App, *, by: User | None, **fields: object) -> Release:
-    """Within a transaction. Earlier unfinished releases are superseded: the new one was made from the newest of them."""
-    App.objects.select_for_update().get(pk=app.pk)
+
+def _create(app: App, *, by: User | None, **fields: Any) -> Release:
+    """Within a transaction. Earlier unfinished releases are superseded: the new one was made from the newest of them.
+    Raises `Conflict` when another app has one of its ports."""
     version = (app.releases.aggregate(last=Max("version"))["last"] or 0) + 1
     app.releases.filter(status__in=UNFINISHED).update(
         status=ReleaseStatus.SUPERSEDED, reason=f"Superseded by v{version}.", finished_at=timezone.now()
     )
-    release = Release.objects.create(app=app, version=version, created_by=by, **fields)
+    release = Release.objects.create(app=app, version=version, created_by=by, door=audit.door(), **fields)
+    reserve_ports(app, by=by)
     App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
     audit.record(
-        "release.create", by=by, app_id=app.id, app_name=app.name, version=version, description=release.description
+        "release.create",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        version=version,
+        kind=release.kind,
+        description=release.description,
+        **({"why": release.why} if release.why else {}),
     )
     if release.image is None:  # nothing to run yet: it is current as it is
         finish_release(release)
@@ -35,46 +49,128 @@ def _create(app: App, *, by: User | None, **fields: object) -> Release:
     return release
 
 
+def _code_of(release: Release | None) -> dict[str, Any]:
+    """To take along what a release runs."""
+    if release is None:
+        return {"image": None}
+    return {
+        "image": release.image,
+        "process_types": release.process_types,
+        # It takes the place of a deploy that has not run its release command yet: then it is ours to run.
+        "release_command": release.release_command if not release.is_finished and not release.command_done_at else "",
+        "health_checks": release.health_checks,
+    }
+
+
+def _settings_of(release: Release | None) -> dict[str, Any]:
+    """To take along what people have set."""
+    if release is None:
+        return {}
+    return {
+        "config": release.config,
+        "ports": release.ports,
+        "limits": release.limits,
+        "health_overrides": release.health_overrides,
+    }
+
+
 @transaction.atomic
-def create_deploy(app: App, image: Image, *, by: User | None, description: str) -> Release:
-    """A new image with the app's present config."""
+def create_deploy(
+    app: App,
+    image: Image,
+    *,
+    by: User | None,
+    description: str,
+    kind: ReleaseKind = ReleaseKind.DEPLOY,
+    why: str = "",
+) -> Release:
+    """A new image with the app's present config, ports, limits and health settings."""
     App.objects.select_for_update().get(pk=app.pk)
-    base = wished_release(app)
     return _create(
         app,
         by=by,
-        kind=ReleaseKind.DEPLOY,
+        kind=kind,
         image=image,
-        config=base.config if base else {},
         process_types=image.process_types,
         release_command=image.release_command,
         health_checks=image.health_checks,
+        **_settings_of(wished_release(app)),
         description=description,
+        why=why,
     )
 
 
 @transaction.atomic
-def create_config_change(app: App, config: dict[str, str], *, by: User | None, description: str) -> Release:
-    """The present image with another config. Without an image yet, it just becomes the current release."""
+def create_change(
+    app: App,
+    *,
+    by: User | None,
+    kind: ReleaseKind,
+    description: str,
+    config: Mapping[str, str] | None = None,
+    ports: Sequence[Mapping[str, object]] | None = None,
+    limits: Mapping[str, Mapping[str, int]] | None = None,
+    health_overrides: Mapping[str, Mapping[str, object]] | None = None,
+    why: str = "",
+) -> Release | None:
+    """The present image with other settings: each that is given takes the place of the whole setting. One release, or
+    None when nothing changes. Without an image yet, it just becomes the current release. Raises `Conflict` when
+    another app has one of the ports; callers have checked the values."""
     App.objects.select_for_update().get(pk=app.pk)
+    base = wished_release(app)
+    before = _settings_of(base) or {"config": {}, "ports": [], "limits": {}, "health_overrides": {}}
+    after = before | {
+        name: value
+        for name, value in {
+            "config": None if config is None else dict(config),
+            "ports": None if ports is None else [dict(port) for port in ports],
+            "limits": None if limits is None else {process: dict(limit) for process, limit in limits.items()},
+            "health_overrides": None
+            if health_overrides is None
+            else {process: dict(check) for process, check in health_overrides.items()},
+        }.items()
+        if value is not None
+    }
+    if after == before:
+        return None
+    return _create(
+        app,
+        by=by,
+        kind=kind if base else ReleaseKind.INITIAL,
+        **_code_of(base),
+        **after,
+        description=description[:300],
+        why=why,
+    )
+
+
+@transaction.atomic
+def roll_back(app: App, target: Release, *, by: User | None, only: Collection[str] = PARTS, why: str = "") -> Release:
+    """A new release that restores an older one, or a choice of its parts, and becomes the app's present settings.
+    Raises `InvalidInput`, or `Conflict` when another app has taken one of its ports meanwhile."""
+    App.objects.select_for_update().get(pk=app.pk)
+    check_rollback(target, only)
     base = wished_release(app)
     return _create(
         app,
         by=by,
-        kind=ReleaseKind.CONFIG if base else ReleaseKind.INITIAL,
-        image=base.image if base else None,
-        config=config,
-        process_types=base.process_types if base else {},
-        # It takes the place of a deploy that has not run its release command yet: then it is ours to run.
-        release_command=base.release_command if base and not base.is_finished and not base.command_done_at else "",
-        health_checks=base.health_checks if base else {},
-        description=description,
+        kind=ReleaseKind.ROLLBACK,
+        **restored(base, target, only),
+        copied_from=target,
+        description=f"Rollback to v{target.version}" + ("" if set(only) == set(PARTS) else f": {_listed(only)}"),
+        why=why,
     )
 
 
-@transaction.atomic
-def roll_back(app: App, target: Release, *, by: User | None) -> Release:
-    """A new release that copies image, config and process types of an older one. Raises `InvalidInput`."""
+def check_rollback(target: Release, only: Collection[str] = PARTS) -> None:
+    """Raises `InvalidInput` when there is nothing to go back to in it."""
+    unknown = sorted(set(only) - set(PARTS))
+    if unknown or not only:
+        raise InvalidInput(
+            f"{unknown[0]!r} can't be restored by itself." if unknown else "There is nothing chosen to restore.",
+            hint=f"Choose among: {', '.join(PARTS)}.",
+            id="unknown_part",
+        )
     if target.image is None:
         raise InvalidInput(
             f"v{target.version} has no image to run.", hint="Choose a release made by a deploy or after one."
@@ -84,17 +180,19 @@ def roll_back(app: App, target: Release, *, by: User | None) -> Release:
             f"v{target.version} never ran: it {target.status}.", hint="Choose a release that succeeded.",
             id="release_not_usable",
         )  # fmt: skip
-    return _create(
-        app,
-        by=by,
-        kind=ReleaseKind.ROLLBACK,
-        image=target.image,
-        config=target.config,
-        process_types=target.process_types,
-        health_checks=target.health_checks,
-        copied_from=target,
-        description=f"Rollback to v{target.version}",
-    )
+
+
+def restored(base: Release | None, target: Release, only: Collection[str] = PARTS) -> dict[str, Any]:
+    """What a release would hold that takes these parts from the target and everything else from the base."""
+    code, present, old = _code_of(base), _settings_of(base), _settings_of(target)
+    if "code" in only or base is None:
+        code = {"image": target.image, "process_types": target.process_types, "health_checks": target.health_checks}
+    parts = {"config": "config", "ports": "ports", "limits": "limits", "health": "health_overrides"}
+    return code | {name: (old if part in only else present or old)[name] for part, name in parts.items()}
+
+
+def _listed(only: Collection[str]) -> str:
+    return ", ".join(part for part in PARTS if part in only)
 
 
 @transaction.atomic
@@ -117,6 +215,7 @@ def start_release(release: Release) -> bool:
 @transaction.atomic
 def finish_release(release: Release) -> bool:
     """It is live: the current release of its app. False when it had been superseded meanwhile."""
+    App.objects.select_for_update().get(pk=release.app_id)
     moved = Release.objects.filter(pk=release.pk, status__in=UNFINISHED).update(
         status=ReleaseStatus.SUCCEEDED, finished_at=timezone.now(), reason="", error_id="", hint=""
     )
@@ -125,20 +224,24 @@ def finish_release(release: Release) -> bool:
         App.objects.filter(pk=release.app_id).update(current_release=release)
         if release.image is not None:
             set_tag(release.app, "latest", release.image)
+        reserve_ports(release.app, by=None)
     return bool(moved)
 
 
+@transaction.atomic
 def fail_release(release: Release, failure: Failure) -> bool:
     """It never became current; the app's current release is what it was."""
-    return bool(
-        Release.objects.filter(pk=release.pk, status__in=UNFINISHED).update(
-            status=ReleaseStatus.FAILED,
-            finished_at=timezone.now(),
-            error_id=failure.id,
-            reason=failure.message.replace("\0", ""),
-            hint=failure.hint.replace("\0", ""),
-        )
+    App.objects.select_for_update().get(pk=release.app_id)
+    failed = Release.objects.filter(pk=release.pk, status__in=UNFINISHED).update(
+        status=ReleaseStatus.FAILED,
+        finished_at=timezone.now(),
+        error_id=failure.id,
+        reason=failure.message.replace("\0", ""),
+        hint=failure.hint.replace("\0", ""),
     )
+    if failed:
+        reserve_ports(release.app, by=None)
+    return bool(failed)
 
 
 def mark_command_done(release: Release) -> None:

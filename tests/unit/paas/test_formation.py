@@ -7,7 +7,7 @@ import pytest
 from paas.formation.selectors import formation
 from paas.formation.services import MAX_IN_ALL, MAX_QUANTITY, scale
 from runtime.errors import InvalidInput
-from tests.factories import make_app, make_release
+from tests.factories import make_app, make_change, make_release
 
 pytestmark = pytest.mark.django_db
 TYPES = {"web": "serve", "worker": "work", "clock": "tick"}
@@ -48,3 +48,12 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_changed(wish):
         scale(app, wish, by=app.owner)
     assert caught.value.hint
     assert {process.quantity for process in formation(app)} == {1}
+
+
+def test_limits_come_with_the_release_and_what_it_leaves_out_is_the_default(settings):
+    app = make_app()
+    make_release(app, process_types=TYPES)
+    make_change(app, limits={"web": {"memory_bytes": 64 << 20, "cpu_shares": 2048}, "clock": {"memory_bytes": 0}})
+    sizes = {process.process: (process.memory_bytes, process.cpu_shares) for process in formation(app)}
+    default = settings.ENV.app_memory_bytes
+    assert sizes == {"web": (64 << 20, 2048), "worker": (default, 1024), "clock": (0, 1024)}

@@ -6,11 +6,13 @@ import pytest
 from django.db import connection
 
 from paas.config.services import change_config
-from paas.releases.models import ReleaseStatus, Tag
+from paas.core import audit
+from paas.releases.models import PortBinding, Release, ReleaseKind, ReleaseStatus, Tag
+from paas.releases.ports import overlap
 from paas.releases.selectors import current_release, rollback_target, wished_release
-from paas.releases.services import fail_release, finish_release, roll_back
-from runtime.errors import BootFailed, InvalidInput, NotFound
-from tests.factories import make_app, make_config, make_image, make_live, make_release
+from paas.releases.services import create_change, fail_release, finish_release, roll_back
+from runtime.errors import BootFailed, Conflict, InvalidInput, NotFound
+from tests.factories import make_app, make_change, make_config, make_image, make_live, make_port, make_release, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -131,3 +133,124 @@ def test_every_change_asks_for_convergence_after_the_commit(sent_tasks, django_c
     with django_capture_on_commit_callbacks(execute=True):
         make_release(app, live=False)
     assert sent_tasks == [("convergence.converge", (str(app.pk),))]
+
+
+def test_a_deploy_carries_ports_limits_and_health_settings_over():
+    app = make_app()
+    make_release(app)
+    ports, limits = [make_port(20001)], {"web": {"memory_bytes": 64 << 20, "cpu_shares": 512}}
+    make_live(make_change(app, ports=ports))
+    make_live(make_change(app, limits=limits))
+    make_live(make_change(app, health_overrides={"web": {"kind": "http", "path": "/up"}}))
+    release = make_release(app, health_checks={"web": {"kind": "tcp"}, "worker": {"kind": "uptime"}})
+    assert (release.ports, release.limits) == (ports, limits)
+    assert release.health == {"web": {"kind": "http", "path": "/up"}, "worker": {"kind": "uptime"}}
+
+
+def test_a_change_knows_its_kind_its_door_and_its_reason():
+    app = make_app()
+    make_release(app)
+    with audit.through("web"):
+        release = create_change(
+            app, by=app.owner, kind=ReleaseKind.LIMITS, description="Limit web", limits={"web": {}}, why="It leaks."
+        )
+    assert release is not None
+    assert (release.kind, release.door, release.why) == ("limits", "web", "It leaks.")
+
+
+def test_a_change_to_what_is_already_so_makes_no_release():
+    app = make_app()
+    make_live(make_change(app, ports=[make_port(20001)]))
+    again = create_change(app, by=app.owner, kind=ReleaseKind.PORTS, description="Again", ports=[make_port(20001)])
+    assert again is None
+
+
+def test_a_rollback_restores_only_what_was_chosen():
+    app = make_app()
+    make_config(app, GREETING="hi")
+    old = make_release(app)
+    make_live(make_config(app, GREETING="bye"))
+    make_live(make_change(app, limits={"web": {"memory_bytes": 1 << 28}}))
+    new = make_release(app)
+    again = roll_back(app, old, by=app.owner, only=("code",), why="The new one is slow.")
+    assert (again.image, again.config, again.limits) == (old.image, {"GREETING": "bye"}, new.limits)
+    assert (again.description, again.why) == ("Rollback to v2: code", "The new one is slow.")
+    make_live(again)
+    again = roll_back(app, old, by=app.owner, only=("limits", "config"))
+    assert (again.image, again.config, again.limits) == (old.image, {"GREETING": "hi"}, {})
+
+
+@pytest.mark.parametrize("only", [(), ("data",)])
+def test_a_rollback_of_nothing_or_of_something_unknown_is_refused(only):
+    app = make_app()
+    old = make_release(app)
+    make_release(app)
+    with pytest.raises(InvalidInput) as caught:
+        roll_back(app, old, by=app.owner, only=only)
+    assert caught.value.id == "unknown_part"
+
+
+def bound(app) -> set[str]:
+    return {str(row) for row in PortBinding.objects.filter(app=app)}
+
+
+def test_ports_are_the_apps_while_its_current_or_wished_release_has_them():
+    app = make_app()
+    make_release(app)
+    first = make_change(app, ports=[make_port(20001)])
+    make_live(first)
+    second = make_change(app, ports=[make_port(20002)])
+    assert bound(app) == {"0.0.0.0:20001/tcp", "0.0.0.0:20002/tcp"}
+    fail_release(second, BootFailed("no"))
+    assert bound(app) == {"0.0.0.0:20001/tcp"}
+    third = make_change(app, ports=[make_port(20003)])
+    fourth = make_change(app, ports=[make_port(20004)])
+    third.refresh_from_db()
+    assert third.status == "superseded"
+    assert bound(app) == {"0.0.0.0:20001/tcp", "0.0.0.0:20004/tcp"}
+    make_live(fourth)
+    assert bound(app) == {"0.0.0.0:20004/tcp"}
+
+
+def test_a_port_of_another_app_is_refused_and_named_only_to_those_who_may_see_it():
+    alice, bob = make_user("alice"), make_user("bob")
+    first, second, third = make_app("shop", owner=alice), make_app("blog", owner=alice), make_app("news", owner=bob)
+    make_change(first, ports=[make_port(20001)])
+    with pytest.raises(Conflict, match="belongs to the app shop"):
+        make_change(second, ports=[make_port(20001, public_address="127.0.0.1")])
+    with pytest.raises(Conflict, match="belongs to another app"):
+        make_change(third, ports=[make_port(20001)])
+    assert not Release.objects.filter(app__in=[second, third]).exists()
+    make_change(third, ports=[make_port(20001, protocol="udp")])
+
+
+def test_a_rollback_to_ports_that_are_taken_by_now_changes_nothing():
+    alice = make_user("alice")
+    first, second = make_app("shop", owner=alice), make_app("blog", owner=alice)
+    make_release(first)
+    old = make_change(first, ports=[make_port(20001)])
+    make_live(old)
+    make_live(make_change(first, ports=[]))
+    make_change(second, ports=[make_port(20001)])
+    before = first.releases.count()
+    with pytest.raises(Conflict) as caught:
+        roll_back(first, old, by=alice)
+    assert caught.value.id == "port_of_another_app"
+    assert first.releases.count() == before
+    assert roll_back(first, old, by=alice, only=("code", "config")).ports == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        (("0.0.0.0", 53, "udp"), ("127.0.0.1", 53, "udp"), True),
+        (("127.0.0.2", 53, "udp"), ("127.0.0.1", 53, "udp"), False),
+        (("0.0.0.0", 53, "udp"), ("0.0.0.0", 53, "tcp"), False),
+        (("0.0.0.0", 80, "http"), ("0.0.0.0", 80, "tcp"), True),
+        (("0.0.0.0", 80, "tcp"), ("0.0.0.0", 81, "tcp"), False),
+        (("127.0.0.1", 80, "tcp"), ("127.0.0.1", 80, "tcp"), True),
+    ],
+)
+def test_two_bindings_meet_on_the_same_port_of_an_address_they_share(one, other, meet):
+    assert overlap(one, other) is meet
+    assert overlap(other, one) is meet
