@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from paas import env as environment
+from paas.core import keys
 from paas.logging import configure as configure_logging
 
 try:
@@ -19,22 +18,17 @@ except environment.BadEnvironment as exc:
 BASE_DIR = environment.CHECKOUT
 
 
-def _secret() -> bytes:
+def _keys() -> keys.Keys:
     """The one secret everything else derives from; `bin/up` makes it. Without it (tests, checks) a throw-away one."""
     try:
-        return ENV.secret_file.read_bytes().strip()
-    except FileNotFoundError:
-        if ENV.saved_file.exists():
-            raise ImproperlyConfigured(
-                f"{ENV.secret_file} is gone, and with it the key of everything encrypted. Restore it from the backup."
-            ) from None
-        return b"not-for-production"
+        return keys.read_keys(ENV.secret_file, made_before=ENV.saved_file)
+    except keys.KeyLost as exc:
+        raise ImproperlyConfigured(str(exc)) from None
     except OSError as exc:
         raise ImproperlyConfigured(f"{ENV.secret_file} can't be read: {exc.strerror}. Are you root?") from exc
 
 
-MASTER_KEY = _secret()
-SECRET_KEY = hmac.new(MASTER_KEY, b"django", hashlib.sha256).hexdigest()
+SECRET_KEY, SECRET_KEY_FALLBACKS = keys.session_secrets(_keys())
 DEBUG = ENV.debug
 # The router answers only names it knows; a check here would only break health checks.
 ALLOWED_HOSTS = ["*"]

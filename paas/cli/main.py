@@ -9,7 +9,7 @@ import sys
 import click
 import structlog
 
-from paas.cli import apps, builds, config, host, processes, releases
+from paas.cli import apps, builds, config, host, processes, releases, secrets
 from paas.core import audit
 from runtime.errors import Failure, PlatformError
 
@@ -22,7 +22,7 @@ def paas() -> None:
     """Push-to-deploy on this machine."""
 
 
-for module in (apps, builds, config, host, processes, releases):
+for module in (apps, builds, config, host, processes, releases, secrets):
     for command in module.COMMANDS:
         paas.add_command(command)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from paas.core.files import write
+from paas.core.keys import derive, new_key, read_keys
 from paas.env import VARIABLES, Env
 
 FOLDERS = (
@@ -31,30 +29,12 @@ def make_secret(file: Path) -> bool:
     """The key that everything else derives from. Written whole or not at all; an existing one is never touched."""
     if file.exists():
         return False
-    write(file, secrets.token_hex(32) + "\n", mode=0o600)
+    write(file, new_key() + "\n", mode=0o600)
     return True
 
 
 def derived(file: Path, purpose: str) -> str:
-    return hmac.new(file.read_bytes().strip(), purpose.encode(), hashlib.sha256).hexdigest()
-
-
-def write(file: Path, text: str, *, mode: int = 0o644) -> bool:
-    """Atomic; False when the file said the same already."""
-    try:
-        if file.read_text() == text:
-            return False
-    except OSError:
-        pass
-    beside = file.with_name(f".{file.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(file)
-    return True
+    return derive(read_keys(file)[0], purpose)
 
 
 def remembered(given: Mapping[str, str], before: Mapping[str, str | None]) -> dict[str, str]:

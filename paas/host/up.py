@@ -15,6 +15,7 @@ from typing import NoReturn
 from dotenv import dotenv_values
 
 from paas import env as environment
+from paas.core.files import write
 from paas.env import Env
 from paas.host import checks, router, services
 from paas.host.checks import HostProblem
@@ -50,7 +51,7 @@ def prepare_home(env: Env, *, is_running: bool) -> None:
             id="settings_changed",
         )
     services.make_secret(env.secret_file)  # first: from the settings on, a missing one counts as lost
-    services.write(env.saved_file, services.dotenv(settings), mode=0o600)
+    write(env.saved_file, services.dotenv(settings), mode=0o600)
 
 
 def setup_django() -> None:

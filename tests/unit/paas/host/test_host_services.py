@@ -4,6 +4,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from paas import env as environment
+from paas.core.files import write
 from paas.host import services
 
 
@@ -31,9 +32,9 @@ def test_a_second_start_keeps_the_secret(tmp_path):
 
 def test_a_file_that_says_the_same_is_not_written_again(tmp_path):
     file = tmp_path / "redis.conf"
-    assert services.write(file, "port 0\n", mode=0o600)
+    assert write(file, "port 0\n", mode=0o600)
     inode = file.stat().st_ino
-    assert not services.write(file, "port 0\n", mode=0o600)
+    assert not write(file, "port 0\n", mode=0o600)
     assert file.stat().st_ino == inode
     assert file.stat().st_mode & 0o777 == 0o600
 
