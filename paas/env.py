@@ -98,7 +98,7 @@ class Env:
 
     @property
     def run_dir(self) -> Path:
-        """Unix sockets: web.sock, git.sock, redis.sock."""
+        """Unix sockets: web.sock, git.sock, streams.sock, redis.sock."""
         return self.home / "run"
 
     @property

@@ -14,6 +14,7 @@ from paas.apps.models import App
 from paas.apps.selectors import pool_size
 from paas.core import audit
 from paas.core.queue import send
+from paas.core.redis import announce_change
 from runtime.errors import Conflict, InvalidInput
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
@@ -85,6 +86,7 @@ def request_convergence(app: App) -> None:
     """Ask, by name and after the commit, for somebody to look at this app now. The sweep looks anyway."""
     app_id = str(app.pk)
     transaction.on_commit(lambda: send("convergence.converge", app_id))
+    announce_change(app_id)
 
 
 __all__ = [

@@ -28,7 +28,7 @@ from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
 from paas.core import audit
 from paas.core.queue import send
-from paas.core.redis import Waiter, signal
+from paas.core.redis import Waiter, announce_change, signal
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus
 from paas.releases.selectors import wished_release
@@ -82,6 +82,7 @@ def start_push_build(app: App, push: Push, *, by: User, received_seconds: float)
     BuildLog(build.pk).close()
     for old in waiting:
         _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer push took its place.")
+    announce_change(app.pk)
     send("builds.run_build", str(build.pk))
     log.info("build_created", app=app.name, build=number, commit=push.update.new)
     return build
@@ -95,6 +96,7 @@ def cancel_build(build: Build, *, by: User) -> None:
     Build.objects.filter(pk=build.pk).update(cancel_requested_at=timezone.now())
     if not _end_waiting(build, BuildStatus.CANCELLED, f"Cancelled by {by.email}."):
         signal(f"cancel:{build.pk}")
+        announce_change(build.app_id)
 
 
 def run_build(build_id: str) -> None:
@@ -224,6 +226,7 @@ def _claim(build_id: str | UUID) -> Build | None:
     build = Build.objects.select_related("app", "app__owner", "created_by", "release", "image").get(pk=build_id)
     build.attempts += 1
     build.save(update_fields=["attempts"])
+    announce_change(build.app_id)
     return build
 
 
@@ -443,7 +446,9 @@ def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> bool:
     build.quarantine = ""
     names = ("status", "finished_at", "error_id", "reason", "hint", "quarantine", "seconds")
     ours = Build.objects.filter(pk=build.pk, status=BuildStatus.BUILDING, claimed_by=build.claimed_by)
-    return bool(ours.update(**{name: getattr(build, name) for name in names}))
+    finished = bool(ours.update(**{name: getattr(build, name) for name in names}))
+    announce_change(build.app_id)
+    return finished
 
 
 def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
@@ -460,6 +465,7 @@ def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
     out.write(f" !     {reason}")
     out.end(False, refusal(build))
     out.close()
+    announce_change(build.app_id)
     return True
 
 

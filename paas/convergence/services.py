@@ -23,7 +23,7 @@ from paas.convergence.models import Instance, InstanceState, Retirement
 from paas.convergence.selectors import labels_of
 from paas.convergence.spec import app_spec, environment
 from paas.core.queue import send
-from paas.core.redis import Lease, LeaseLost, is_raised, lease, raise_flag, signal, take_flag
+from paas.core.redis import Lease, LeaseLost, announce_change, is_raised, lease, raise_flag, signal, take_flag
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
@@ -83,7 +83,8 @@ def _look(app_id: str, held: Lease) -> None:
             _keep(app, release, held)
         else:
             _roll_out(app, release, held)
-        App.objects.filter(pk=app.pk).update(observed_generation=generation)
+        if App.objects.filter(pk=app.pk).exclude(observed_generation=generation).update(observed_generation=generation):
+            announce_change(app.pk)
         app.refresh_from_db()
         if app.generation == generation and wished_release(app) == current_release(app):
             return
@@ -190,6 +191,7 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
     """An unfinished release becomes the current one, or fails and everything stays as it was."""
     if not releases.start_release(release):
         return
+    announce_change(app.pk)
     out = _release_log(release)
     check = partial(_check, release, held)
     desired = app_spec(app, release)
@@ -225,6 +227,7 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
         raise
     finally:
         signal(f"release:{release.pk}")
+        announce_change(app.pk)
         out.close()
     release.refresh_from_db()
     app.refresh_from_db()
@@ -338,7 +341,9 @@ def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]
         if each.release == desired.release
     }
     before = {(row.process, row.index): row for row in app.instances.all()}
+    told = {key: _told(row) for key, row in before.items()}
     wanted = {(spec.process, index) for spec in desired.processes for index in range(1, spec.quantity + 1)}
+    now: dict[tuple[str, int], tuple[object, ...]] = {}
     for key in wanted:
         row = before.pop(key, None) or Instance(app=app, process=key[0], index=key[1])
         remembered = memory.get(f"{key[0]}.{key[1]}", InstanceMemory())
@@ -354,8 +359,16 @@ def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]
         row.crash_version, row.crashes = remembered.version, remembered.crashes
         row.crash_container_id, row.not_before = remembered.container_id, remembered.not_before
         row.save()
+        now[key] = _told(row)
     for row in before.values():
         row.delete()
+    if now != told:
+        announce_change(app.pk)
+
+
+def _told(row: Instance) -> tuple[object, ...]:
+    """What people see of it."""
+    return row.release_version, row.container_id, row.state, row.reason
 
 
 def _state(container: Container | None, memory: InstanceMemory) -> tuple[InstanceState, str]:
@@ -422,5 +435,6 @@ def _take_down(app: App, held: Lease) -> None:
     for log_id in [*app.builds.values_list("pk", flat=True), *app.releases.values_list("pk", flat=True)]:
         log_path(log_id).unlink(missing_ok=True)
     name = app.name
+    announce_change(app.pk)
     app.delete()
     log.info("app_destroyed", app=name)

@@ -1,4 +1,4 @@
-"""The one connection pool to Redis: locks with a lease, and live streams."""
+"""The one connection pool to Redis: locks with a lease, live streams, signals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from django.db import transaction
 from redis.exceptions import LockError, LockNotOwnedError
 
 from runtime.errors import Abandoned
@@ -117,6 +118,12 @@ def read_stream(key: str, *, after: str, wait_seconds: float, count: int = 500) 
 def signal(topic: str) -> None:
     """Wake whoever waits for `topic`. Losing one does no harm: waiters look again by themselves."""
     append_to_stream(f"paas:signal:{topic}", {"": ""}, keep=1, lifetime_seconds=600)
+
+
+def announce_change(app_id: object) -> None:
+    """After the commit, tell the pages that show this app that something about it has changed."""
+    fields = {"app": str(app_id)}
+    transaction.on_commit(lambda: append_to_stream("paas:changes", fields, keep=1000, lifetime_seconds=24 * 3600))
 
 
 class Waiter:

@@ -61,6 +61,10 @@ def git() -> str:
     return _door(f"git.{settings.ENV.domain}", "/-/health", "The git endpoint")
 
 
+def streams() -> str:
+    return _door(f"dashboard.{settings.ENV.domain}", "/streams/-/health", "The streams process")
+
+
 def _door(host: str, path: str, name: str) -> str:
     try:
         status = through_router(settings.ENV, host, path).status_code
@@ -96,6 +100,7 @@ def checks(*, started_at: float | None = None) -> Mapping[str, Check]:
         "router": router,
         "web": web,
         "git": git,
+        "streams": streams,
         "workers": workers,
         "agent": lambda: agent(since),
     }

@@ -14,6 +14,7 @@ def install(env: Env) -> None:
             domain=env.domain,
             web_socket=env.run_dir / "web.sock",
             git_socket=env.run_dir / "git.sock",
+            streams_socket=env.run_dir / "streams.sock",
             http_address=env.http_address,
             http_ports=(env.http_port,),
             https_port=env.https_port,

@@ -94,5 +94,5 @@ def write_configurations(env: Env) -> None:
 def process_names(env: Env) -> list[str]:
     """The processes of the Procfile that this platform runs itself."""
     external = {"redis": env.external_redis, "registry": env.external_registry}
-    every = ("redis", "registry", "router", "web", "git", "worker", "builder", "agent")
+    every = ("redis", "registry", "router", "web", "git", "streams", "worker", "builder", "agent")
     return [name for name in every if not external.get(name)]

@@ -116,7 +116,7 @@ def test_redis_and_the_registry_cannot_be_reached_from_outside(env):
     assert not re.search(redis_pids, run("ss", "-Hltnp").stdout)
 
 
-@pytest.mark.parametrize("name", ["redis", "registry", "router", "web", "git", "worker", "builder", "agent"])
+@pytest.mark.parametrize("name", ["redis", "registry", "router", "web", "git", "streams", "worker", "builder", "agent"])
 def test_a_killed_process_comes_back(env, name):
     before = members(env)[name]
     for pid in before:

@@ -1,0 +1,75 @@
+"""Grants for the streams process: what `/streams/X` is made of is told at `/-/streams/X`, to those who may see it.
+
+It asks again every few seconds, and whenever the app has changed, with the cookie that the browser sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_GET
+
+from paas.accounts.models import User
+from paas.apps.selectors import apps_visible_to, get_app
+from paas.builds.models import Build
+from paas.builds.selectors import get_build
+from paas.releases.models import Release
+from paas.releases.selectors import get_release
+
+
+def _grant(view: Callable[..., dict[str, object]]) -> Callable[..., JsonResponse]:
+    """A stream is no page to be redirected from."""
+
+    @require_GET
+    @wraps(view)
+    def granted(request: HttpRequest, **names: str | int) -> JsonResponse:
+        if not isinstance(request.user, User):
+            return JsonResponse({}, status=401)
+        return JsonResponse(view(request.user, **names))
+
+    return granted
+
+
+def _log(of: Build | Release, release: Release | None) -> dict[str, object]:
+    outcome = {
+        "status": of.status,
+        "release": release.version if release else None,
+        "reason": of.reason,
+        "hint": of.hint,
+    }
+    return {
+        "kind": "file",
+        "file": str(of.pk),
+        "app": str(of.app_id),
+        "outcome": outcome if of.is_finished else None,
+    }
+
+
+@_grant
+def build(user: User, name: str, number: int) -> dict[str, object]:
+    found = get_build(get_app(user, name), number)
+    return _log(found, found.release)
+
+
+@_grant
+def release(user: User, name: str, version: int) -> dict[str, object]:
+    """A release that a build has made is told about in the build's log."""
+    found = get_release(get_app(user, name), version)
+    maker = found.builds.order_by("number").first()
+    return _log(maker or found, found)
+
+
+@_grant
+def changes_of_app(user: User, name: str) -> dict[str, object]:
+    app = get_app(user, name)
+    return {"kind": "changes", "apps": [str(app.pk)]}
+
+
+@_grant
+def changes(user: User) -> dict[str, object]:
+    """Of all apps that the user sees; for an admin that is every one, also those to come."""
+    if user.is_admin:
+        return {"kind": "changes", "apps": None}
+    return {"kind": "changes", "apps": [str(pk) for pk in apps_visible_to(user).values_list("pk", flat=True)]}

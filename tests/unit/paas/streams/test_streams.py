@@ -1,0 +1,306 @@
+"""The streams process, called as a server calls it; the web process behind it is a small one on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+from django.conf import settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paas.streams import asgi, sse
+from paas.streams.asgi import Streams
+from paas.streams.watch import CHANGES, parse_id
+
+APP = str(uuid.uuid4())
+OTHER = str(uuid.uuid4())
+
+
+@dataclasses.dataclass
+class Web:
+    """Answers every question with what `grants` holds for its path."""
+
+    grants: dict[str, Any] = dataclasses.field(default_factory=dict)
+    asked: list[str] = dataclasses.field(default_factory=list)
+    cookies: set[str] = dataclasses.field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        path = head.split(" ")[1].partition("?")[0].removeprefix("/-")
+        self.asked.append(path)
+        self.cookies |= {line.partition(": ")[2] for line in head.split("\r\n") if line.lower().startswith("cookie")}
+        grant = self.grants.get(path)
+        body = json.dumps(grant).encode() if grant is not None else b"<h1>Nothing here</h1>"
+        status = "200 OK" if grant is not None else "404 Not Found"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+
+class Visit:
+    """One request, as far as its answer has come."""
+
+    def __init__(self, streams: Streams, path: str, query: str, headers: dict[str, str]) -> None:
+        self.status, self.text = 0, ""
+        self.arrived = asyncio.Event()
+        self._gone = asyncio.Event()
+        self.takes = asyncio.Event()
+        self.takes.set()
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+        self.task = asyncio.create_task(streams(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, str]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        await self.takes.wait()
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.text += message["body"].decode()
+        self.arrived.set()
+
+    async def until(self, is_enough: Callable[[str], bool]) -> str:
+        async with asyncio.timeout(10):
+            while not is_enough(self.text):
+                self.arrived.clear()
+                await self.arrived.wait()
+        return self.text
+
+    async def end(self) -> str:
+        async with asyncio.timeout(10):
+            await self.task
+        return self.text
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await self.end()
+
+
+class Stage:
+    def __init__(self, streams: Streams, web: Web, redis: Any) -> None:
+        self.streams, self.web, self.redis = streams, web, redis
+
+    def visit(self, path: str, query: str = "", **headers: str) -> Visit:
+        return Visit(self.streams, path, query, {"cookie": "paas_session=alice", **headers})
+
+    async def change(self, app: str) -> str:
+        return str(await self.redis.xadd(CHANGES, {"app": app}))
+
+
+@asynccontextmanager
+async def on_stage(**how: float) -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory() as folder:  # short, as paths of sockets have to be
+        env = dataclasses.replace(settings.ENV, home=Path(folder))
+        env.run_dir.mkdir()
+        (env.home / "builds").mkdir()
+        redis = fakeredis.FakeAsyncRedis(decode_responses=True)
+        web = Web()
+        streams = Streams(env, redis, **how)
+        server = await asyncio.start_unix_server(web.serve, env.run_dir / "web.sock")
+        listening = asyncio.create_task(streams.changes.run())
+        try:
+            yield Stage(streams, web, redis)
+        finally:
+            listening.cancel()
+            server.close()
+            await redis.aclose()
+
+
+def played(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(scene())
+
+
+class Build:
+    PATH = "/streams/apps/hello/builds/1"
+
+    def __init__(self, stage: Stage) -> None:
+        self.id, self._stage = uuid.uuid4(), stage
+        self.file = stage.streams._env.home / "builds" / f"{self.id}.log"
+        self.told(None)
+
+    def told(self, outcome: dict[str, object] | None) -> None:
+        self._stage.web.grants[self.PATH] = {"kind": "file", "file": str(self.id), "app": APP, "outcome": outcome}
+
+    def write(self, text: str) -> None:
+        with self.file.open("a", newline="") as file:
+            file.write(text)
+
+
+def test_a_build_log_is_told_from_its_beginning_as_it_grows_and_ends_with_the_result():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            build = Build(stage)
+            build.write("-----> one\n       two\n")
+            visit = stage.visit(build.PATH)
+            await visit.until(lambda text: "two" in text)
+            build.write("three\n")
+            await visit.until(lambda text: "three" in text)
+            build.write("four")  # not whole yet, and nobody will end it
+            build.told({"status": "failed", "reason": "It broke."})
+            await stage.change(APP)
+            assert await visit.end() == (
+                "retry: 2000\n\n"
+                "id: 2\ndata: -----> one\ndata:        two\n\n"
+                "id: 3\ndata: three\n\n"
+                "id: 4\ndata: four\n\n"
+                'event: end\nid: 4\ndata: {"status": "failed", "reason": "It broke."}\n\n'
+            )
+            assert stage.web.cookies == {"paas_session=alice"}
+
+    played(scene)
+
+
+@pytest.mark.parametrize("how", [{"query": "after=2"}, {"last-event-id": "2", "query": "after=0"}])
+def test_a_build_log_is_joined_again_after_a_line(how: dict[str, str]):
+    async def scene() -> None:
+        async with on_stage() as stage:
+            build = Build(stage)
+            build.write("one\rfirst\ntwo\nthree\n")
+            build.told({"status": "succeeded"})
+            text = await stage.visit(build.PATH, **how).end()
+            assert text.startswith("retry: 2000\n\nid: 3\ndata: three\n\nevent: end\n")
+
+    played(scene)
+
+
+def test_who_joins_after_more_lines_than_there_are_gets_the_result():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            build = Build(stage)
+            build.write("one\n")
+            build.told({"status": "succeeded"})
+            text = await stage.visit(build.PATH, "after=7").end()
+            assert text == 'retry: 2000\n\nevent: end\nid: 1\ndata: {"status": "succeeded"}\n\n'
+
+    played(scene)
+
+
+def test_what_the_web_process_refuses_is_refused():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            visit = stage.visit("/streams/apps/secret/builds/1")
+            assert (await visit.end(), visit.status) == ("No stream for you here.\n", 404)
+            assert stage.web.asked == ["/streams/apps/secret/builds/1"]
+
+    played(scene)
+
+
+def test_a_stream_ends_when_its_reader_may_not_see_the_app_any_more():
+    async def scene() -> None:
+        async with on_stage(look_again_seconds=0.05) as stage:
+            build = Build(stage)
+            build.write("one\n")
+            visit = stage.visit(build.PATH)
+            await visit.until(lambda text: "one" in text)
+            stage.web.grants.clear()
+            text = await visit.end()
+            build.write("two\n")
+            assert "two" not in text
+            assert stage.streams.open == 0
+
+    played(scene)
+
+
+def test_a_web_process_that_does_not_answer_ends_a_stream_only_after_a_while():
+    async def scene() -> None:
+        async with on_stage(look_again_seconds=0.05, patience_seconds=0.4) as stage:
+            build = Build(stage)
+            visit = stage.visit(build.PATH)
+            await visit.until(bool)
+            (stage.streams._env.run_dir / "web.sock").unlink()
+            build.write("still told\n")
+            await visit.until(lambda text: "still told" in text)
+            await visit.end()
+
+    played(scene)
+
+
+def test_comments_keep_a_silent_connection_open():
+    async def scene() -> None:
+        async with on_stage(look_again_seconds=0.05) as stage:
+            visit = stage.visit(Build(stage).PATH)
+            await visit.until(lambda text: text.count(": still here\n\n") >= 2)
+            await visit.leave()
+            assert stage.streams.open == 0
+
+    played(scene)
+
+
+def test_a_reader_that_takes_nothing_holds_up_nobody_and_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    async def scene() -> None:
+        monkeypatch.setattr(asgi, "SEND_SECONDS", 0.5)
+        async with on_stage() as stage:
+            build = Build(stage)
+            slow, quick = stage.visit(build.PATH), stage.visit(build.PATH)
+            await slow.until(bool)
+            slow.takes.clear()
+            build.write("one\n")
+            await quick.until(lambda text: "one" in text)
+            await slow.end()
+            await quick.leave()
+
+    played(scene)
+
+
+def test_changes_are_told_of_the_apps_that_somebody_sees_and_of_no_other():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            stage.web.grants["/streams/changes"] = {"kind": "changes", "apps": [APP]}
+            visit = stage.visit("/streams/changes")
+            await visit.until(bool)
+            await stage.change(OTHER)
+            first = await stage.change(APP)
+            text = await visit.until(lambda text: "changed" in text)
+            assert text == f'retry: 2000\n\nevent: changed\nid: {first}\ndata: {{"apps": ["{APP}"]}}\n\n'
+            await visit.leave()
+
+            missed = await stage.change(APP)
+            again = stage.visit("/streams/changes", **{"last-event-id": first})
+            assert f"id: {missed}\n" in await again.until(lambda text: "changed" in text)
+            await again.leave()
+
+    played(scene)
+
+
+def test_an_admin_hears_of_every_app_and_a_page_of_what_happened_while_it_was_made():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            stage.web.grants["/streams/changes"] = {"kind": "changes", "apps": None}
+            made_at = int((await stage.change(OTHER)).partition("-")[0])
+            visit = stage.visit("/streams/changes", f"after={made_at}")
+            assert OTHER in await visit.until(lambda text: "changed" in text)
+            await visit.leave()
+
+    played(scene)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r")), min_size=1))
+def test_lines_arrive_as_they_were_sent(lines: list[str]):
+    text = sse.event("message", lines, id="1").decode()
+    assert text.endswith("\n\n")
+    fields = text.removesuffix("\n\n").split("\n")
+    assert fields[0] == "id: 1"
+    assert [field.removeprefix("data: ") for field in fields[1:]] == lines
+
+
+@given(st.text())
+def test_any_last_event_id_is_understood_somehow(text: str):
+    assert parse_id(text) >= (-1, 0)
