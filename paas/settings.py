@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -28,6 +30,14 @@ def _keys() -> keys.Keys:
         raise ImproperlyConfigured(f"{ENV.secret_file} can't be read: {exc.strerror}. Are you root?") from exc
 
 
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            total.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:12]
+
+
 SECRET_KEY, SECRET_KEY_FALLBACKS = keys.session_secrets(_keys())
 DEBUG = ENV.debug
 # The router answers only names it knows; a check here would only break health checks.
@@ -52,6 +62,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "paas.core.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "paas.core.middleware.RequestIdMiddleware",
     "paas.core.middleware.ContentSecurityPolicyMiddleware",
@@ -126,15 +137,19 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-STATIC_URL = "/static/"
+# The address changes with the files, so browsers may keep them for ever; what they name among themselves (fonts, modules)
+# is relative and moves along. They come straight from static/: nothing is collected or built.
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True  # straight from static/: nothing is collected anywhere
+STATIC_URL = f"/static/{_digest(BASE_DIR / 'static')}/"
+WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0 if DEBUG else 365 * 24 * 3600
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_NAME = "paas_session"
 CSRF_COOKIE_NAME = "paas_csrf"
+CSRF_FAILURE_VIEW = "paas.dashboard.views.errors.refused"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True

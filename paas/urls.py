@@ -5,5 +5,6 @@ from __future__ import annotations
 from django.urls import include, path
 
 urlpatterns = [path("", include("paas.dashboard.urls"))]
-handler404 = "paas.dashboard.views.not_found"
-handler500 = "paas.dashboard.views.broken"
+handler403 = "paas.dashboard.views.errors.refused"
+handler404 = "paas.dashboard.views.errors.not_found"
+handler500 = "paas.dashboard.views.errors.broken"

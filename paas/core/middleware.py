@@ -1,4 +1,4 @@
-"""Request ids and the content security policy."""
+"""Request ids, the content security policy, compression."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 
 from paas.core import audit
 
@@ -42,3 +44,13 @@ class ContentSecurityPolicyMiddleware:
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", self.POLICY)
         return response
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Pages, styles and scripts; fonts are compressed already. Django pads each answer by a random length, so that its
+    size tells nothing about a secret in it."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if response.headers.get("Content-Type", "").startswith(("font/", "application/gzip", "application/octet-stream")):
+            return response
+        return super().process_response(request, response)

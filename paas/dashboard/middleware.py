@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import structlog
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from runtime.errors import Conflict, Failure, Forbidden, NotFound, UserError
 
@@ -21,6 +24,9 @@ def status_of(failure: Failure) -> int:
 
 
 class FailureMiddleware:
+    """A form that could not be done brings people back to where they came from, with the reason on top; a view that
+    wants its fields to keep what was typed catches the failure itself. Everything else gets a page of its own."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
@@ -33,4 +39,18 @@ class FailureMiddleware:
         status = status_of(exception)
         if status == 500:
             log.error("request_failed", error=exception.id, exc_info=exception)
-        return render(request, "dashboard/failure.html", {"failure": exception, "status": status}, status=status)
+        back = _where_from(request)
+        if request.method == "POST" and status in {409, 422} and back:
+            messages.error(request, f"{exception.message}\n{exception.hint}".strip())
+            return redirect(back)
+        context = {"failure": exception, "status": status, "request_id": request.META.get("paas.request_id", "")}
+        return render(request, "dashboard/failure.html", context, status=status)
+
+
+def _where_from(request: HttpRequest) -> str:
+    """The page of ours that held the form, as a path."""
+    referer = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(referer, allowed_hosts={request.get_host()}):
+        return ""
+    parts = urlsplit(referer)
+    return parts.path + (f"?{parts.query}" if parts.query else "")

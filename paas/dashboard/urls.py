@@ -1,22 +1,14 @@
-"""Pages of the dashboard."""
+"""Pages of the dashboard: each module in `views/` brings its own."""
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LogoutView
-from django.urls import path
+from importlib import import_module
+from pkgutil import iter_modules
 
-from paas.dashboard import streams, views
+from paas.dashboard import views
 
 urlpatterns = [
-    path("", views.app_list, name="apps"),
-    path("-/health", views.health, name="health"),
-    path("login", views.SignIn.as_view(), name="login"),
-    path("logout", LogoutView.as_view(), name="logout"),
-    path("apps/<str:name>", views.app_overview, name="app"),
-    path("apps/<str:name>/rollback", views.roll_back, name="rollback"),
-    path("apps/<str:name>/builds/<int:number>", views.build_log, name="build"),
-    path("-/streams/changes", streams.changes),
-    path("-/streams/apps/<str:name>/changes", streams.changes_of_app),
-    path("-/streams/apps/<str:name>/builds/<int:number>", streams.build),
-    path("-/streams/apps/<str:name>/releases/<int:version>", streams.release),
+    pattern
+    for module in sorted(iter_modules(views.__path__), key=lambda module: module.name)
+    for pattern in import_module(f"{views.__name__}.{module.name}").urlpatterns
 ]

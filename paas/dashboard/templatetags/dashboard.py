@@ -1,48 +1,132 @@
-"""Words and shapes for values: statuses, times, sizes."""
+"""Words and shapes for values: statuses, times, sizes, icons; and where one can go."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django import template
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from paas.accounts.models import User
+from paas.apps.models import App
+from paas.apps.selectors import url
+from paas.dashboard import navigation
+
 register = template.Library()
 
-ICONS = {
-    "up": "●", "succeeded": "✓", "starting": "◌", "pending": "◌", "building": "◌", "releasing": "◌",
-    "crashed": "✕", "failed": "✕", "cancelled": "–", "superseded": "–",
-}  # fmt: skip
-TONES = {"up": "good", "succeeded": "good", "crashed": "bad", "failed": "bad"}
+# State, icon and tone. A state that is not here shows as it is, quietly.
+STATES = {
+    "up": ("dot", "good"),
+    "succeeded": ("check", "good"),
+    "current": ("dot", "good"),
+    "healthy": ("check", "good"),
+    "enabled": ("check", "good"),
+    "starting": ("turning", "busy"),
+    "pending": ("turning", "busy"),
+    "waiting": ("turning", "busy"),
+    "building": ("turning", "busy"),
+    "releasing": ("turning", "busy"),
+    "deploying": ("turning", "busy"),
+    "partly up": ("warning", "warn"),
+    "maintenance": ("pause", "warn"),
+    "degraded": ("warning", "warn"),
+    "expiring": ("warning", "warn"),
+    "down": ("cross", "bad"),
+    "crashed": ("cross", "bad"),
+    "failed": ("cross", "bad"),
+    "expired": ("cross", "bad"),
+    "stopped": ("stop", "quiet"),
+    "not deployed": ("ring", "quiet"),
+    "cancelled": ("dash", "quiet"),
+    "superseded": ("dash", "quiet"),
+}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """One of the symbols in static/icons.svg. Decoration: the words beside it say what it means."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name)
 
 
 @register.filter
 def status(word: str) -> SafeString:
-    """State by word and icon, colour on top."""
+    """A state by word and icon, colour on top."""
+    shape, tone = STATES.get(word, ("dot", "quiet"))
     return format_html(
-        '<span class="status status-{}"><span aria-hidden="true">{}</span> {}</span>',
-        TONES.get(word, "quiet"), ICONS.get(word, "·"), word,
-    )  # fmt: skip
+        '<span class="status status-{}">{}<span>{}</span></span>', tone, icon(shape), str(word).capitalize()
+    )
 
 
 @register.filter
 def ago(moment: datetime | None) -> SafeString:
-    """A relative time with the exact one on hover."""
+    """A relative time with the exact one on hover; js/times.js keeps it true."""
     if moment is None:
         return format_html("–")
-    seconds = max(0, int((timezone.now() - moment).total_seconds()))
+    exact = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative>{}</time>',
+        exact.isoformat(timespec="seconds"), f"{exact:%Y-%m-%d %H:%M:%S} UTC", relative(moment),
+    )  # fmt: skip
+
+
+def relative(moment: datetime) -> str:
+    seconds = int((timezone.now() - moment).total_seconds())
+    text = duration(abs(seconds))
+    if abs(seconds) < 10:
+        return "just now"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """`3.2 s`, `48 s`, `5 min`, `3 h`, `12 d`."""
+    if seconds is None:
+        return "–"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            text = f"{seconds // size} {unit} ago"
-            break
-    else:
-        text = "just now" if seconds < 10 else f"{seconds} s ago"
-    exact = moment.isoformat(timespec="seconds")
-    return format_html('<time datetime="{}" title="{}">{}</time>', exact, exact, text)
+            return f"{int(seconds // size)} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 and seconds != int(seconds) else f"{int(seconds)} s"
 
 
 @register.filter
 def megabytes(size: int) -> str:
     return f"{size / 1_000_000:.1f} MB" if size else "–"
+
+
+@register.filter
+def short(identifier: str) -> str:
+    """The part of a digest or commit that people compare: `1a2b3c4d5e6f`."""
+    return identifier.removeprefix("sha256:")[:12]
+
+
+@register.simple_tag(takes_context=True)
+def rail_links(context: dict[str, Any]) -> list[navigation.Link]:
+    request = context["request"]
+    return list(navigation.rail(request.user, request.path)) if isinstance(request.user, User) else []
+
+
+@register.simple_tag(takes_context=True)
+def account_links(context: dict[str, Any]) -> list[navigation.Link]:
+    return list(navigation.account(context["request"].path))
+
+
+@register.simple_tag(takes_context=True)
+def app_links(context: dict[str, Any]) -> list[navigation.Link]:
+    return list(navigation.app_pages(context["app"].name, context["request"].path))
+
+
+@register.filter
+def app_url(app: App) -> str:
+    return url(app)
+
+
+@register.filter
+def log_class(line: str) -> str:
+    """Steps and complaints stand out; js/log.js knows the same two signs."""
+    if line.startswith("----->"):
+        return "log-head"
+    return "log-error" if line.startswith(" !") else ""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.http import HttpRequest, JsonResponse
+from django.urls import path
 from django.views.decorators.http import require_GET
 
 from paas.accounts.models import User
@@ -73,3 +74,11 @@ def changes(user: User) -> dict[str, object]:
     if user.is_admin:
         return {"kind": "changes", "apps": None}
     return {"kind": "changes", "apps": [str(pk) for pk in apps_visible_to(user).values_list("pk", flat=True)]}
+
+
+urlpatterns = [
+    path("-/streams/changes", changes),
+    path("-/streams/apps/<str:name>/changes", changes_of_app),
+    path("-/streams/apps/<str:name>/builds/<int:number>", build),
+    path("-/streams/apps/<str:name>/releases/<int:version>", release),
+]

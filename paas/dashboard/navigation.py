@@ -1,0 +1,82 @@
+"""Where one can go: the rail, and the pages of an app. The one place to add a page to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.urls import NoReverseMatch, reverse
+
+from paas.accounts.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`view` is the name of its address in `views/…`."""
+
+    label: str
+    view: str
+    icon: str
+    for_admins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    label: str
+    url: str
+    icon: str
+    is_here: bool
+
+
+RAIL = (
+    Entry("Apps", "apps", "apps"),
+    Entry("Host", "host", "host", for_admins=True),
+    Entry("People", "people", "people", for_admins=True),
+    Entry("Audit", "audit", "audit", for_admins=True),
+    Entry("Patterns", "patterns", "patterns", for_admins=True),
+)
+ACCOUNT = Entry("Account", "account", "account")
+
+# The pages of one app, in the order of its tabs; their addresses take the app's name.
+APP = (
+    Entry("Overview", "app", "apps"),
+    Entry("Releases", "releases", "rollback"),
+    Entry("Builds", "builds", "commit"),
+    Entry("Config", "config", "key"),
+    Entry("Ports & domains", "ports", "external"),
+    Entry("Scale & health", "scale", "host"),
+    Entry("Logs", "logs", "audit"),
+    Entry("Metrics", "metrics", "patterns"),
+    Entry("Console", "console", "terminal"),
+    Entry("Settings", "settings", "account"),
+)
+
+
+def rail(user: User, here: str = "") -> Iterator[Link]:
+    for entry in RAIL:
+        if user.is_admin or not entry.for_admins:
+            yield from _links((entry,), here)
+
+
+def account(here: str = "") -> Iterator[Link]:
+    yield from _links((ACCOUNT,), here)
+
+
+def app_pages(name: str, here: str = "") -> Iterator[Link]:
+    yield from _links(APP, here, name)
+
+
+def _links(entries: tuple[Entry, ...], here: str, *arguments: str) -> Iterator[Link]:
+    """Only what has an address: a page appears here with its view. `here` is the path of the page that is shown."""
+    for entry in entries:
+        try:
+            url = reverse(entry.view, args=arguments)
+        except NoReverseMatch:
+            continue
+        yield Link(entry.label, url, entry.icon, is_here=_is_below(here, url, entry))
+
+
+def _is_below(here: str, url: str, entry: Entry) -> bool:
+    if entry.view == "apps":
+        return here == url or here.startswith(("/apps", "/search"))
+    return here == url or (entry.view != "app" and here.startswith(url + "/"))
