@@ -2,71 +2,87 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from django.db import transaction
 
 from paas.accounts.models import User
 from paas.apps.models import App
+from paas.config.selectors import Config, changed_config, difference, present_config
+from paas.core import audit
 from paas.releases.models import Release, ReleaseKind
-from paas.releases.selectors import wished_release
 from paas.releases.services import create_change
-from runtime.errors import InvalidInput
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-RESERVED_PREFIXES = ("PAAS_",)
-RESERVED = frozenset({"PORT"})
-MAX_VALUE_BYTES = 32 * 1024
-MAX_TOTAL_BYTES = 64 * 1024
-
-
-def check_config(config: Mapping[str, str]) -> None:
-    """Names as the shell and POSIX take them, sizes as a process environment takes them. Raises `InvalidInput`."""
-    for name, value in config.items():
-        if not NAME.fullmatch(name):
-            raise InvalidInput(
-                f"{name!r} can't be the name of a config var.",
-                hint="Use letters, digits and underscores; begin with a letter or an underscore.",
-                id="invalid_config_name",
-            )
-        if name in RESERVED or name.startswith(RESERVED_PREFIXES):
-            raise InvalidInput(f"{name} is set by the platform.", hint="Choose another name.", id="reserved_config_name")
-        if "\0" in value:
-            raise InvalidInput(
-                f"The value of {name} contains a NUL character.",
-                hint="An environment can't carry one; encode the value, for example with base64.",
-                id="invalid_config_value",
-            )
-        if len(value.encode()) > MAX_VALUE_BYTES:
-            raise InvalidInput(
-                f"The value of {name} is {len(value.encode()):,} bytes; the limit is {MAX_VALUE_BYTES:,}.",
-                hint="Keep large data in a file of the app or in a store, and its address in the config.",
-                id="config_too_large",
-            )
-    total = sum(len(name.encode()) + len(value.encode()) for name, value in config.items())
-    if total > MAX_TOTAL_BYTES:
-        raise InvalidInput(
-            f"The config would be {total:,} bytes; the limit is {MAX_TOTAL_BYTES:,}.",
-            hint="Keep large data in a file of the app or in a store.",
-            id="config_too_large",
-        )
+from runtime.errors import Conflict, NotFound
 
 
 @transaction.atomic
-def change_config(app: App, changes: Mapping[str, str | None], *, by: User) -> Release | None:
-    """Set (text) or unset (None) several at once: one release. None when nothing changes. Raises `InvalidInput`."""
+def change_config(
+    app: App,
+    changes: Mapping[str, str | None],
+    *,
+    by: User,
+    replace: bool = False,
+    seen_version: int | None = None,
+) -> Release | None:
+    """Set (text) or unset (None) several at once: one release. With `replace`, all that are not named go. None when
+    nothing changes. Raises `InvalidInput`, and `Conflict` when the config is another than in release `seen_version`."""
     App.objects.select_for_update().get(pk=app.pk)
-    base = wished_release(app)
-    before: dict[str, str] = dict(base.config) if base else {}
-    after = {**before, **{name: value for name, value in changes.items() if value is not None}}
-    for name, value in changes.items():
-        if value is None:
-            after.pop(name, None)
-    if after == before:
+    present = present_config(app)
+    if seen_version is not None:
+        _check_seen(app, present, seen_version)
+    after = changed_config(present.values, changes, replace=replace)
+    change = difference(present.values, after)
+    if not change:
         return None
-    check_config(after)
-    put = sorted(name for name in after if after[name] != before.get(name))
-    gone = sorted(name for name in before if name not in after)
-    words = [f"Set {', '.join(put)}"] * bool(put) + [f"Unset {', '.join(gone)}"] * bool(gone)
-    return create_change(app, by=by, kind=ReleaseKind.CONFIG, description="; ".join(words), config=after)
+    release = create_change(app, by=by, kind=ReleaseKind.CONFIG, description=str(change), config=after)
+    audit.record(
+        "config.change",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        version=release.version if release else present.version,
+        added=change.added,
+        changed=change.changed,
+        removed=change.removed,
+    )
+    return release
+
+
+def _check_seen(app: App, present: Config, seen_version: int) -> None:
+    """A release that only changed something else meanwhile does no harm."""
+    if seen_version == present.version:
+        return
+    seen = app.releases.filter(version=seen_version).first()
+    if seen is not None and seen.config == present.values:
+        return
+    meanwhile = difference(seen.config, present.values) if seen else None
+    what = f": {meanwhile}" if meanwhile else ""
+    raise Conflict(
+        f"The config of {app.name} has changed since you looked at it: that was v{seen_version}, now it is "
+        f"v{present.version}{what}.",
+        hint="Nothing was changed. Look at your change against the present config, then apply it again.",
+        id="config_changed",
+    )
+
+
+def reveal_config(app: App, names: Collection[str] | None = None, *, by: User, action: str = "reveal") -> Config:
+    """The values of these vars, or of all, for a person's eyes (`export`: for a file). The audit log has the names.
+    Raises `NotFound`."""
+    present = present_config(app)
+    missing = sorted(set(names or ()) - present.values.keys())
+    if missing:
+        raise NotFound(
+            f"{app.name} has no config var {missing[0][:128]!r}.",
+            hint=f"See their names with: paas config -a {app.name}",
+            id="config_var_not_found",
+        )
+    shown = {name: value for name, value in sorted(present.values.items()) if names is None or name in names}
+    audit.record(
+        f"config.{action}",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        version=present.version,
+        names=sorted(shown),
+    )
+    return Config(shown, present.version)

@@ -1,13 +1,23 @@
-"""Config vars: what may be one."""
+"""Config vars: what may be one, how they change, who looks at them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paas.config.services import MAX_TOTAL_BYTES, MAX_VALUE_BYTES, check_config
-from runtime.errors import InvalidInput
+from paas.cli.main import paas
+from paas.config.envfile import InvalidEnvText
+from paas.config.rules import MAX_TOTAL_BYTES, MAX_VALUE_BYTES, check_config
+from paas.config.selectors import config_history, present_config
+from paas.config.services import change_config, reveal_config
+from paas.core.models import AuditEvent
+from paas.releases.services import fail_release
+from runtime.errors import BootFailed, Conflict, InvalidInput, NotFound
+from tests.factories import make_app, make_config, make_live, make_release, make_user
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "Ä", "PORT", "PAAS_APP", "A" * 129, "A\n"])
@@ -36,3 +46,161 @@ def test_whatever_comes_it_is_accepted_or_refused_in_words(config):
     except InvalidInput as exc:
         refusal = exc
     assert refusal is None or (refusal.message and refusal.hint)
+
+
+def test_names_in_other_cases_are_other_names():
+    check_config({"path_to": "1", "PATH_TO": "2", "port": "3", "paas_x": "4"})
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(InvalidInput, match="not UTF-8"):
+        check_config({"A": "\udcff"})
+
+
+def test_there_is_a_limit_to_how_many():
+    with pytest.raises(InvalidInput, match="501 config vars"):
+        check_config({f"A{n}": "" for n in range(501)})
+
+
+@pytest.mark.django_db
+def test_many_changes_are_one_release_and_one_entry_in_the_audit_log_without_values():
+    app = make_app()
+    make_config(app, OLD="old value", SAME="same value", GONE="gone value")
+    release = change_config(app, {"OLD": "new value", "GONE": None, "NEW": "fresh value"}, by=app.owner)
+    assert release is not None
+    assert release.config == {"OLD": "new value", "SAME": "same value", "NEW": "fresh value"}
+    event = AuditEvent.objects.get(action="config.change", detail__version=release.version)
+    assert (event.detail["added"], event.detail["changed"], event.detail["removed"]) == (["NEW"], ["OLD"], ["GONE"])
+    assert not any(" value" in str(event.detail) for event in AuditEvent.objects.all())
+
+
+@pytest.mark.django_db
+def test_replacing_all_removes_what_is_not_named():
+    app = make_app()
+    make_config(app, A="1", B="2")
+    release = change_config(app, {"B": "3"}, by=app.owner, replace=True)
+    assert release is not None
+    assert release.config == {"B": "3"}
+    assert release.description == "Set B; Unset A"
+
+
+@pytest.mark.django_db
+def test_a_change_made_against_an_older_config_is_refused_and_says_what_came_between():
+    app = make_app()
+    seen = make_config(app, A="1")
+    make_config(app, A="2", B="1")
+    with pytest.raises(Conflict) as refused:
+        change_config(app, {"A": "3"}, by=app.owner, seen_version=seen.version)
+    assert refused.value.message == (
+        "The config of hello has changed since you looked at it: that was v1, now it is v2: Set A, B."
+    )
+    assert present_config(app).values == {"A": "2", "B": "1"}
+
+
+@pytest.mark.django_db
+def test_a_deploy_that_came_between_does_no_harm():
+    app = make_app()
+    seen = make_config(app, A="1")
+    app.refresh_from_db()
+    make_release(app)
+    release = change_config(app, {"A": "3"}, by=app.owner, seen_version=seen.version)
+    assert release is not None
+
+
+@pytest.mark.django_db
+def test_the_first_config_of_all_can_be_seen_before_too():
+    app = make_app()
+    assert change_config(app, {"A": "1"}, by=app.owner, seen_version=0)
+    with pytest.raises(Conflict):
+        change_config(app, {"B": "1"}, by=app.owner, seen_version=0)
+
+
+@pytest.mark.django_db
+def test_who_looks_at_values_is_in_the_audit_log_with_the_names():
+    app = make_app()
+    make_config(app, A="secret one", B="secret two")
+    assert reveal_config(app, {"B"}, by=app.owner).values == {"B": "secret two"}
+    assert reveal_config(app, by=app.owner, action="export").values == {"A": "secret one", "B": "secret two"}
+    shown, exported = AuditEvent.objects.filter(action__in=["config.reveal", "config.export"]).order_by("id")
+    assert (shown.detail["names"], exported.detail["names"]) == (["B"], ["A", "B"])
+    assert "secret" not in str([shown.detail, exported.detail])
+    with pytest.raises(NotFound):
+        reveal_config(app, {"C"}, by=app.owner)
+
+
+@pytest.mark.django_db
+def test_the_history_says_which_release_changed_what_and_leaves_failed_ones_out_of_account():
+    app = make_app()
+    make_config(app, A="1")
+    app.refresh_from_db()
+    make_release(app)
+    failed = make_config(app, BROKEN="1")
+    fail_release(failed, BootFailed("It ended."))
+    make_live(make_config(app, A="2"))
+    make_live(make_config(app, B="1", A=None))
+    assert [(step.release.version, str(step.difference)) for step in config_history(app)] == [
+        (5, "Set B; Unset A"),
+        (4, "Set A"),
+        (3, "Set BROKEN"),
+        (1, "Set A"),
+    ]
+
+
+def run(*arguments, text=None):
+    done = CliRunner().invoke(paas, list(arguments), input=text)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+@pytest.fixture
+def cli_app():
+    return make_app(owner=make_user("root", is_admin=True))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", ["plain", "two\nlines", 'it\'s "quoted" \\', "a\rb", " lead", "=", "ä😀", "x" * 30_000])
+def test_the_command_line_exports_what_it_imports(cli_app, value):
+    make_config(cli_app, VALUE=value, OTHER="1")
+    exported = run("config:export", "-a", "hello").stdout
+    run("config:unset", "-a", "hello", "VALUE", "--no-wait")
+    said = run("config:import", "-a", "hello", "--no-wait", text=exported)
+    assert present_config(cli_app).values == {"VALUE": value, "OTHER": "1"}
+    assert "+ VALUE" in said.stderr
+    assert "1 unchanged" in said.stderr
+    assert value not in said.stderr or len(value) < 3
+    assert run("config:get", "-a", "hello", "VALUE").stdout == value + "\n"
+
+
+@pytest.mark.django_db
+def test_an_import_from_a_file_can_replace_all(cli_app, tmp_path):
+    make_config(cli_app, OLD="1", KEPT="1")
+    file = tmp_path / "new.env"
+    file.write_bytes(b"\xef\xbb\xbfKEPT=1\r\nNEW='a\r\nb'\r\n")
+    said = run("config:import", "-a", "hello", "--replace", "--no-wait", str(file))
+    assert present_config(cli_app).values == {"KEPT": "1", "NEW": "a\nb"}
+    assert "- OLD" in said.stderr
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("data", [b"A=1\nB=\xff\n", b"A=1\nnothing\n"])
+def test_an_import_with_a_mistake_changes_nothing(cli_app, data):
+    with pytest.raises(InvalidEnvText, match=r"^Line 2"):
+        run("config:import", "-a", "hello", text=data)
+    assert present_config(cli_app).version == 0
+
+
+@pytest.mark.django_db
+def test_the_config_is_edited_in_an_editor_and_leaves_no_file(cli_app, tmp_path, monkeypatch):
+    make_config(cli_app, OLD="secret", KEPT="it's")
+    editor = tmp_path / "editor"
+    editor.write_text(
+        f"#!/bin/sh\nls -l $1 > {tmp_path}/seen\necho $1 >> {tmp_path}/seen\nsed -i '/^OLD/d; 1iNEW=1' $1\n"
+    )
+    editor.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(editor))
+    run("config:edit", "-a", "hello", "--yes", "--no-wait")
+    assert present_config(cli_app).values == {"KEPT": "it's", "NEW": "1"}
+    rights, file = (tmp_path / "seen").read_text().splitlines()
+    assert rights.startswith("-rw-------")
+    assert not Path(file).parent.exists()
