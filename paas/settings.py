@@ -163,7 +163,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"builds.run_build": {"queue": "builds"}}
+# The builder talks to the registry anyway; the worker would have to load what that takes.
+CELERY_TASK_ROUTES = {"builds.run_build": {"queue": "builds"}, "releases.publish_tags": {"queue": "builds"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

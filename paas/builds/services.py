@@ -30,8 +30,10 @@ from paas.core import audit
 from paas.core.queue import send
 from paas.core.redis import Waiter, announce_change, signal
 from paas.releases import services as releases
+from paas.releases.exclusion import pushing
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus
 from paas.releases.selectors import wished_release
+from paas.releases.tags import set_tag
 from paas.wiring import builder, engine
 from runtime.builder.api import BuildLimits, BuildRequest, BuildResult
 from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserError
@@ -253,7 +255,7 @@ def _run(build: Build, claim: _Claim) -> None:
             )
         _check_still_wanted(build)
         if build.image is None:
-            with _turn(claim):
+            with _turn(claim), pushing(claim.check):
                 _make_image(build, config, console)
         if build.release is None:
             _make_release(build)
@@ -352,7 +354,7 @@ def _record_image(build: Build, result: BuildResult) -> Image:
             "commit_subject": build.commit_subject,
         },
     )
-    releases.set_tag(build.app, f"git-{build.new[:12]}", image)
+    set_tag(build.app, f"git-{build.new[:12]}", image)
     return image
 
 

@@ -27,6 +27,7 @@ from paas.core.redis import Lease, LeaseLost, announce_change, is_raised, lease,
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
+from paas.releases.tags import unpublished_tags
 from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
 from runtime.engine.api import Container, State
 from runtime.errors import BootFailed, ContainerMissing, ManifestUnknown, PlatformError, RegistryError, Retryable
@@ -111,6 +112,7 @@ def sweep() -> None:
 
 def _sweep() -> None:
     builds.take_up_lost_builds()
+    _publish_tags()
     router().rotate_logs()
     observation = observe(engine(), router(), home=home())
     known = set()
@@ -124,6 +126,13 @@ def _sweep() -> None:
         except Exception:  # one app must not keep the others from being looked after
             log.exception("app_not_swept", app=app.name)
     _remove_strays(observation, known)
+
+
+def _publish_tags() -> None:
+    """Those of which the registry should have heard by now: it was away, or the message was lost."""
+    waiting = unpublished_tags().filter(updated_at__lt=timezone.now() - timedelta(minutes=1))
+    for app_id in waiting.order_by().values_list("app", flat=True).distinct():
+        send("releases.publish_tags", str(app_id))
 
 
 def _check_course(app: App, observation: Observation) -> None:

@@ -29,8 +29,10 @@ class Image(BaseModel):
     buildpacks = models.JSONField(default=list)
     commit = models.CharField(max_length=64, blank=True)
     commit_subject = models.CharField(max_length=200, blank=True)
-    # Set when retention took it out of the registry. The row stays: releases say what they ran.
+    # Set when retention has given it up; from then on nothing can be rolled back to it. The row stays: releases say
+    # what they ran. It is in the registry until it has been deleted there as well.
     collected_at = models.DateTimeField(null=True)
+    is_in_registry = models.BooleanField(default=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "digest"], name="one_image_per_digest")]
@@ -40,17 +42,23 @@ class Image(BaseModel):
 
 
 class Tag(BaseModel):
-    """A name that points to one image: `v12`, `git-1a2b3c4d5e6f`, `latest`."""
+    """A name that points to one image: `v12`, `git-1a2b3c4d5e6f`, `latest`, which are ours, and people's own. A copy of
+    it in the registry follows."""
 
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="tags")
     name = models.CharField(max_length=128)
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="tags")
     protected = models.BooleanField(default=False)
-    # What the registry's tag of this name points to, as far as we know; another digest than the image's is made good.
-    registry_digest = models.CharField(max_length=80, blank=True)
+    # Whether the registry has been told of the present state, and whether that is: gone.
+    is_published = models.BooleanField(default=False)
+    is_removed = models.BooleanField(default=False)
 
     class Meta:
+        ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["app", "name"], name="one_image_per_tag")]
+        indexes = [
+            models.Index(fields=["app"], condition=models.Q(is_published=False), name="tags_to_publish"),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import connection
@@ -10,8 +10,7 @@ from django.db import connection
 from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to
-from paas.releases.models import PortBinding
-from paas.releases.selectors import current_release, wished_release
+from paas.releases.models import PortBinding, Release
 from runtime.errors import Conflict
 
 ANY_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
@@ -20,17 +19,13 @@ _LOCK = 0x70616173  # "paas"
 Key = tuple[str, int, str]
 
 
-def reserve_ports(app: App, *, by: User | None) -> None:
-    """Within the transaction that makes, finishes or fails a release, with the app locked: write down which ports the
-    app has from now on. Raises `Conflict` when another app has one of them."""
-    wanted: dict[Key, Mapping[str, Any]] = {}
-    for release in (current_release(app), wished_release(app)):
-        for port in release.ports if release else ():
-            if port.get("public_port"):
-                wanted[str(port["public_address"]), int(port["public_port"]), str(port["protocol"])] = port
+def reserve_ports(app: App, releases: Iterable[Release], *, by: User | None) -> None:
+    """Within the transaction that makes, finishes or fails a release, with the app locked: the ports of these releases
+    are the app's from now on, and no others. Of two that use the same port, the later one says for what. Raises
+    `Conflict` when another app has one of them."""
+    wanted = {key_of(port): port for release in releases for port in release.ports if port.get("public_port")}
     rows = {(row.public_address, row.public_port, row.protocol): row for row in app.port_bindings.all()}
-    if new := wanted.keys() - rows.keys():
-        _check_free(app, new, by)
+    check_free(app, [port for key, port in wanted.items() if key not in rows], by=by)
     PortBinding.objects.filter(pk__in=[row.pk for key, row in rows.items() if key not in wanted]).delete()
     for key, port in wanted.items():
         row = rows.get(key) or PortBinding(app=app, public_address=key[0], public_port=key[1], protocol=key[2])
@@ -39,9 +34,13 @@ def reserve_ports(app: App, *, by: User | None) -> None:
             row.save()
 
 
-def _check_free(app: App, keys: set[Key], by: User | None) -> None:
-    if connection.vendor == "postgresql":  # SQLite has one writer; here two could look at the same moment
-        with connection.cursor() as cursor:
+def check_free(app: App, ports: Iterable[Mapping[str, Any]], *, by: User | None) -> None:
+    """Raises `Conflict` when another app has one of these, naming it to those who may see it."""
+    keys = {key_of(port) for port in ports if port.get("public_port")}
+    if not keys:
+        return
+    if connection.vendor == "postgresql" and connection.in_atomic_block:
+        with connection.cursor() as cursor:  # SQLite has one writer; here two could look at the same moment
             cursor.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
     others = PortBinding.objects.exclude(app=app).select_related("app")
     for row in others.filter(public_port__in={port for _, port, _ in keys}):
@@ -55,6 +54,10 @@ def _check_free(app: App, keys: set[Key], by: User | None) -> None:
                     + (f", or remove it there first: paas ports -a {row.app.name}" if visible else "."),
                     id="port_of_another_app",
                 )
+
+
+def key_of(port: Mapping[str, Any]) -> Key:
+    return str(port["public_address"]), int(port["public_port"]), str(port["protocol"])
 
 
 def overlap(one: Key, other: Key) -> bool:

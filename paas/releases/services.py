@@ -13,12 +13,22 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.services import request_convergence
 from paas.core import audit
-from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus, Tag
+from paas.releases.diff import Change, config_values
+from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus
 from paas.releases.ports import reserve_ports
-from paas.releases.selectors import wished_release
-from runtime.errors import Failure, InvalidInput
-
-PARTS = ("code", "config", "ports", "limits", "health")  # what can be restored by itself
+from paas.releases.selectors import (
+    PARTS,
+    check_not_collected,
+    check_rollback,
+    code_of,
+    current_release,
+    get_tag,
+    restored,
+    settings_of,
+    wished_release,
+)
+from paas.releases.tags import set_tag
+from runtime.errors import Failure
 
 
 def _create(app: App, *, by: User | None, **fields: Any) -> Release:
@@ -29,7 +39,7 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
         status=ReleaseStatus.SUPERSEDED, reason=f"Superseded by v{version}.", finished_at=timezone.now()
     )
     release = Release.objects.create(app=app, version=version, created_by=by, door=audit.door(), **fields)
-    reserve_ports(app, by=by)
+    _keep_ports(app, by=by)
     App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
     audit.record(
         "release.create",
@@ -49,29 +59,10 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
     return release
 
 
-def _code_of(release: Release | None) -> dict[str, Any]:
-    """To take along what a release runs."""
-    if release is None:
-        return {"image": None}
-    return {
-        "image": release.image,
-        "process_types": release.process_types,
-        # It takes the place of a deploy that has not run its release command yet: then it is ours to run.
-        "release_command": release.release_command if not release.is_finished and not release.command_done_at else "",
-        "health_checks": release.health_checks,
-    }
-
-
-def _settings_of(release: Release | None) -> dict[str, Any]:
-    """To take along what people have set."""
-    if release is None:
-        return {}
-    return {
-        "config": release.config,
-        "ports": release.ports,
-        "limits": release.limits,
-        "health_overrides": release.health_overrides,
-    }
+def _keep_ports(app: App, *, by: User | None = None) -> None:
+    """The app has the ports of its current and of its wished release."""
+    found = current_release(app), wished_release(app)
+    reserve_ports(app, [release for release in found if release], by=by)
 
 
 @transaction.atomic
@@ -94,10 +85,19 @@ def create_deploy(
         process_types=image.process_types,
         release_command=image.release_command,
         health_checks=image.health_checks,
-        **_settings_of(wished_release(app)),
+        **settings_of(wished_release(app)),
         description=description,
         why=why,
     )
+
+
+@transaction.atomic
+def deploy_tag(app: App, name: str, *, by: User, why: str = "") -> Release:
+    """The image that a tag points to, with the app's present settings. Raises `NotFound` or `Conflict`."""
+    App.objects.select_for_update().get(pk=app.pk)
+    image = get_tag(app, name).image
+    check_not_collected(image, name)
+    return create_deploy(app, image, by=by, kind=ReleaseKind.TAG, description=f"Deploy tag {name}", why=why)
 
 
 @transaction.atomic
@@ -118,7 +118,7 @@ def create_change(
     another app has one of the ports; callers have checked the values."""
     App.objects.select_for_update().get(pk=app.pk)
     base = wished_release(app)
-    before = _settings_of(base) or {"config": {}, "ports": [], "limits": {}, "health_overrides": {}}
+    before = settings_of(base)
     after = before | {
         name: value
         for name, value in {
@@ -137,7 +137,7 @@ def create_change(
         app,
         by=by,
         kind=kind if base else ReleaseKind.INITIAL,
-        **_code_of(base),
+        **code_of(base),
         **after,
         description=description[:300],
         why=why,
@@ -162,42 +162,36 @@ def roll_back(app: App, target: Release, *, by: User | None, only: Collection[st
     )
 
 
-def check_rollback(target: Release, only: Collection[str] = PARTS) -> None:
-    """Raises `InvalidInput` when there is nothing to go back to in it."""
-    unknown = sorted(set(only) - set(PARTS))
-    if unknown or not only:
-        raise InvalidInput(
-            f"{unknown[0]!r} can't be restored by itself." if unknown else "There is nothing chosen to restore.",
-            hint=f"Choose among: {', '.join(PARTS)}.",
-            id="unknown_part",
-        )
-    if target.image is None:
-        raise InvalidInput(
-            f"v{target.version} has no image to run.", hint="Choose a release made by a deploy or after one."
-        )
-    if target.status != ReleaseStatus.SUCCEEDED:
-        raise InvalidInput(
-            f"v{target.version} never ran: it {target.status}.", hint="Choose a release that succeeded.",
-            id="release_not_usable",
-        )  # fmt: skip
-
-
-def restored(base: Release | None, target: Release, only: Collection[str] = PARTS) -> dict[str, Any]:
-    """What a release would hold that takes these parts from the target and everything else from the base."""
-    code, present, old = _code_of(base), _settings_of(base), _settings_of(target)
-    if "code" in only or base is None:
-        code = {"image": target.image, "process_types": target.process_types, "health_checks": target.health_checks}
-    parts = {"config": "config", "ports": "ports", "limits": "limits", "health": "health_overrides"}
-    return code | {name: (old if part in only else present or old)[name] for part, name in parts.items()}
-
-
 def _listed(only: Collection[str]) -> str:
     return ", ".join(part for part in PARTS if part in only)
 
 
 @transaction.atomic
-def set_tag(app: App, name: str, image: Image) -> None:
-    Tag.objects.update_or_create(app=app, name=name, defaults={"image": image})
+def set_pinned(release: Release, on: bool, *, by: User) -> None:
+    """The image of a pinned release is never collected. Saying it twice changes nothing. Raises `Conflict` when the
+    image is gone already."""
+    app = App.objects.select_for_update().get(pk=release.app_id)
+    if on and release.image_id is not None:
+        check_not_collected(Image.objects.get(pk=release.image_id), f"v{release.version}")
+    if Release.objects.filter(pk=release.pk, pinned=not on).update(pinned=on):
+        release.pinned = on
+        action = "release.pin" if on else "release.unpin"
+        audit.record(action, by=by, app_id=app.id, app_name=app.name, version=release.version)
+
+
+@transaction.atomic
+def reveal_config(app: App, before: Release | None, after: Release, *, by: User) -> tuple[Change, ...]:
+    """The config vars that differ between two releases, with their values. For operators; recorded."""
+    changes = config_values(before.config if before else {}, after.config)
+    audit.record(
+        "config.reveal",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        releases=[str(release) for release in (before, after) if release],
+        names=[change.subject for change in changes],
+    )
+    return changes
 
 
 def start_release(release: Release) -> bool:
@@ -224,7 +218,7 @@ def finish_release(release: Release) -> bool:
         App.objects.filter(pk=release.app_id).update(current_release=release)
         if release.image is not None:
             set_tag(release.app, "latest", release.image)
-        reserve_ports(release.app, by=None)
+        _keep_ports(release.app)
     return bool(moved)
 
 
@@ -240,7 +234,7 @@ def fail_release(release: Release, failure: Failure) -> bool:
         hint=failure.hint.replace("\0", ""),
     )
     if failed:
-        reserve_ports(release.app, by=None)
+        _keep_ports(release.app)
     return bool(failed)
 
 

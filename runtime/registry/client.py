@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 import ssl
 import tempfile
 import time
@@ -280,6 +281,28 @@ class Registry:
             expected=(200, 202, 404),
         )
         return response.status_code != 404
+
+    def delete_tag(self, repository: str, name: str) -> bool:
+        """Forget a tag and leave alone what it points to. False when it was not there.
+
+        Registries may refuse to delete by name (distribution before 3.0 does). Then the tag is moved to an image that
+        nobody else has, an empty one, which is deleted by digest: that takes the tag along.
+        """
+        response = self._request(
+            "DELETE",
+            f"/v2/{repository}/manifests/{name}",
+            scopes=[Scope(repository, "delete")],
+            expected=(200, 202, 400, 404, 405),
+        )
+        if response.status_code == 404:
+            return False
+        if response.status_code < 300:
+            return True
+        if self.head_manifest(repository, name) is None:
+            return False
+        nothing = Image.build({"config": {"Labels": {"removed": f"{name} {secrets.token_hex(8)}"}}}, ())
+        self.put_image(repository, nothing, name)
+        return self.delete_manifest(repository, nothing.digest)
 
     # how a blob gets there
 

@@ -139,6 +139,17 @@ class RegistryContract:
         assert registry.head_manifest(repository, "v1") is None
         assert registry.tags(repository) == []
 
+    def test_a_removed_tag_leaves_the_image_and_its_other_tags_alone(self, registry: Registry, tmp_path: Path) -> None:
+        repository, layer = some_repository(), make_layer(tmp_path)
+        image = make_image(layer)
+        registry.push_blob(repository, layer)
+        registry.put_image(repository, image, "v1", "stable")
+        assert registry.delete_tag(repository, "stable") is True
+        assert registry.delete_tag(repository, "stable") is False
+        assert registry.tags(repository) == ["v1"]
+        assert registry.head_manifest(repository, "v1") == image.digest
+        assert registry.get_image(repository, image.digest).digest == image.digest
+
     def test_a_blob_that_is_not_what_it_claims_to_be_is_refused(self, registry: Registry, tmp_path: Path) -> None:
         layer = make_layer(tmp_path)
         content = bytearray(layer.path.read_bytes())

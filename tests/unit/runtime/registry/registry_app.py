@@ -155,6 +155,8 @@ class RegistryApp:
             if not ref.startswith("sha256:"):
                 tags[ref] = digest
             return Answer(201, headers={"Docker-Content-Digest": digest})
+        if method == "DELETE" and not ref.startswith("sha256:"):
+            return error(400, "UNSUPPORTED")  # as distribution 2.8
         digest = tags.get(ref, ref)
         if digest not in mine:
             return error(404, "MANIFEST_UNKNOWN")

@@ -1,0 +1,60 @@
+"""Nothing may be pushed to the registry while its garbage is collected, and the other way round.
+
+A lock on a file, as it is let go of when its holder dies, whatever it dies of; a garbage collection that outlives
+whoever started it holds on to it itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+_PAUSE_SECONDS = 0.1
+
+
+@contextmanager
+def pushing(check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Any number at a time. Waits for a collection to end; `check` is called meanwhile and may raise."""
+    with _file() as file:
+        while not _locked(file, fcntl.LOCK_SH):
+            check()
+            time.sleep(_PAUSE_SECONDS)
+        yield
+
+
+@contextmanager
+def collecting(wait_seconds: float) -> Iterator[int | None]:
+    """Alone. Yields a descriptor that holds the lock, for a child process to inherit; None when others push for longer
+    than `wait_seconds`."""
+    with _file() as file:
+        deadline = time.monotonic() + wait_seconds
+        while not _locked(file, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                yield None
+                return
+            time.sleep(_PAUSE_SECONDS)
+        yield file
+
+
+@contextmanager
+def _file() -> Iterator[int]:
+    path = settings.ENV.home / "run" / "registry.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _locked(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
