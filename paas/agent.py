@@ -1,10 +1,11 @@
-"""`python -m paas.agent`: engine events become "look now", and a sweep is asked for every 30 s anyway.
+"""`python -m paas.agent`: engine events become "look now"; every 30 s a sweep is asked for anyway, every 15 s it samples.
 
 It decides nothing and knows no rows, so Django is not loaded: this process lives as long as the platform, and is small.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -18,15 +19,23 @@ from kombu.exceptions import OperationalError
 
 from paas import env as environment
 from paas.logging import configure
+from paas.metrics.sampling import KEEP_ROUNDS, QUEUE, ROUND_SECONDS, Sampler, Watched
+from runtime.engine.api import State
 from runtime.engine.docker import DockerEngine
-from runtime.errors import EngineError
-from runtime.reconcile.spec import APP_ID, HOME, INSTANCE, KIND
+from runtime.errors import EngineError, PlatformError
+from runtime.reconcile.spec import APP_ID, HOME, INDEX, INSTANCE, KIND, PROCESS
+from runtime.router.admin import ask_traffic
+from runtime.router.api import AppTraffic
+from runtime.usage.cgroups import ContainerUsage
+from runtime.usage.machine import machine_usage
 
 log = structlog.get_logger()
 SWEEP_SECONDS = 30
 TIDY_SECONDS = 24 * 3600
 BEAT_SECONDS = 5
 HEARTBEAT = "paas:agent"
+LIST_SECONDS = 300  # after which the engine is asked for its containers although no event came
+CHANGING = {"start", "die", "destroy"}  # which containers there are
 INTERESTING = {"die", "oom", "destroy", "health_status"}
 
 
@@ -37,9 +46,16 @@ class Agent:
         self._redis = redis.Redis.from_url(env.redis_url, socket_timeout=10)
         self._queue = Celery("agent", broker=env.broker_url, set_as_current=False)
         self._queue.conf.task_default_queue = "default"
+        self._has_changed = threading.Event()
+        self._router_home = env.home / "router"
+        self._sampler = Sampler(
+            usage=(usage := ContainerUsage()).of, traffic=self._traffic, machine=lambda: machine_usage(env.home)
+        )
+        self._usage = usage
 
     def run(self, stop: threading.Event) -> None:
         threading.Thread(target=self._watch, daemon=True, name="engine events").start()
+        threading.Thread(target=self._sample, daemon=True, name="samples").start()
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
             if self._is_time_to_tidy():
@@ -62,6 +78,8 @@ class Agent:
             try:
                 for event in self._engine.events(since=seen, label=HOME):
                     seen = event.at
+                    if event.action in CHANGING:
+                        self._has_changed.set()
                     if event.action in INTERESTING and self._is_instance_of_ours(event.labels):
                         self._send("convergence.converge", event.labels[APP_ID])
             except EngineError as exc:
@@ -72,6 +90,45 @@ class Agent:
 
     def _is_instance_of_ours(self, labels: Mapping[str, str]) -> bool:
         return labels.get(HOME) == self._home and labels.get(KIND) == INSTANCE and APP_ID in labels
+
+    def _sample(self) -> None:
+        """For ever, at full quarters of a minute: rounds of two agents, one after the other, have the same times."""
+        watched: list[Watched] = []
+        listed = 0.0
+        while True:
+            time.sleep(ROUND_SECONDS - time.time() % ROUND_SECONDS)
+            at = round(time.time() / ROUND_SECONDS) * ROUND_SECONDS
+            try:
+                if self._has_changed.is_set() or time.monotonic() - listed > LIST_SECONDS:
+                    self._has_changed.clear()
+                    watched, listed = self._running(), time.monotonic()
+                    self._usage.forget_all_but({each.container_id for each in watched})
+                sample = json.dumps(self._sampler.sample(at, watched), separators=(",", ":"))
+                pipe = self._redis.pipeline(transaction=False)
+                pipe.lpush(QUEUE, sample)
+                pipe.ltrim(QUEUE, 0, KEEP_ROUNDS - 1)
+                pipe.execute()
+            except (EngineError, redis.RedisError, OSError) as exc:
+                listed = 0.0
+                log.warning("sample_lost", reason=str(exc))
+            except Exception:
+                log.exception("sample_lost")
+            else:
+                self._send("metrics.record", expires=ROUND_SECONDS)
+
+    def _running(self) -> list[Watched]:
+        found = self._engine.list({HOME: self._home, KIND: INSTANCE})
+        return [
+            Watched(each.id, each.labels.get(APP_ID, ""), f"{each.labels.get(PROCESS)}.{each.labels.get(INDEX)}")
+            for each in found
+            if each.state is State.RUNNING
+        ]
+
+    def _traffic(self) -> Mapping[str, AppTraffic] | None:
+        try:
+            return ask_traffic(self._router_home)
+        except PlatformError:
+            return None
 
     def _send(self, name: str, *args: str, expires: float | None = None) -> None:
         self._beat()

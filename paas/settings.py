@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "paas.apps",
     "paas.releases",
     "paas.formation",
+    "paas.metrics",
     "paas.config",
     "paas.builds",
     "paas.convergence",

@@ -49,6 +49,7 @@ class AppTraffic:
     requests: Mapping[str, int]  # by class: "2xx" …
     latency_buckets: Mapping[float, int]
     last_request_at: float | None  # Unix time
+    sent_bytes: int = 0  # to visitors, headers included
 
 
 class Router(Protocol):

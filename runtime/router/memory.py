@@ -28,6 +28,7 @@ class MemoryRouter:
         self._classes: dict[str, Counter[str]] = {}
         self._latencies: dict[str, list[float]] = {}
         self._last: dict[str, float] = {}
+        self._sent: Counter[str] = Counter()
         self._changed = threading.Condition()
 
     def put(self, route: Route) -> None:
@@ -46,7 +47,7 @@ class MemoryRouter:
         with self._changed:
             self._reach()
             self._release_hosts(app)
-            for table in (self._routes, self._classes, self._latencies, self._last):
+            for table in (self._routes, self._classes, self._latencies, self._last, self._sent):
                 table.pop(app, None)
 
     def get(self, app: str) -> Route | None:
@@ -93,12 +94,13 @@ class MemoryRouter:
                 name = name.partition(".")[2]
             return None
 
-    def visit(self, app: str, *, status: int = 200, milliseconds: float = 1.0) -> None:
+    def visit(self, app: str, *, status: int = 200, milliseconds: float = 1.0, sent_bytes: int = 200) -> None:
         """A request that has come and gone."""
         with self._changed:
             self._classes.setdefault(app, Counter())[f"{status // 100}xx"] += 1
             self._latencies.setdefault(app, []).append(milliseconds)
             self._last[app] = time.time()
+            self._sent[app] += sent_bytes
 
     @contextmanager
     def hold(self, app: str, address: str, *, websocket: bool = False) -> Iterator[None]:
@@ -126,4 +128,5 @@ class MemoryRouter:
             requests={f"{n}xx": self._classes.get(app, Counter())[f"{n}xx"] for n in range(1, 6)},
             latency_buckets={bound: sum(ms <= bound for ms in latencies) for bound in BOUNDS_MS},
             last_request_at=self._last.get(app),
+            sent_bytes=self._sent[app],
         )

@@ -10,13 +10,11 @@ import fcntl
 import http.client
 import json
 import logging
-import math
 import os
 import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +28,7 @@ from urllib.parse import quote
 
 from runtime.errors import InvalidInput, NotFound, RouterError, RouterUnavailable
 from runtime.router import ca, document, launch
+from runtime.router.admin import AdminConnection, admin_socket, read_traffic
 from runtime.router.api import AppTraffic, InFlight, Route
 
 log = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ class NginxRouter:
         self._home = home.absolute()
         self._timeout = timeout_seconds
         self._guard = threading.Lock()
-        self._connection: _AdminConnection | None = None
+        self._connection: AdminConnection | None = None
         self._pid = 0
 
     # Routes
@@ -158,9 +157,7 @@ class NginxRouter:
         return True
 
     def traffic(self) -> Mapping[str, AppTraffic]:
-        answer = self._call("GET", "/traffic")
-        bounds = [*(float(bound) for bound in answer["bounds"]), math.inf]
-        return {app: _traffic(entry, bounds) for app, entry in answer["apps"].items()}
+        return read_traffic(self._call("GET", "/traffic"))
 
     def healthy(self) -> bool:
         try:
@@ -270,7 +267,7 @@ class NginxRouter:
                     except (ConnectionError, http.client.HTTPException):
                         # The router was started anew since the last call. Every call may be repeated.
                         self._connection.close()
-                self._connection = _AdminConnection(self._home / "run" / "admin.sock", self._timeout)
+                self._connection = AdminConnection(admin_socket(self._home), self._timeout)
                 self._pid = os.getpid()
                 return self._connection.exchange(method, path, content)
             except (OSError, http.client.HTTPException) as exc:
@@ -280,36 +277,6 @@ class NginxRouter:
                 raise RouterUnavailable(
                     f"The router does not answer on its admin socket: {exc}", hint="Is it running?"
                 ) from exc
-
-
-class _AdminConnection(http.client.HTTPConnection):
-    """A kept connection to a unix socket."""
-
-    def __init__(self, path: Path, timeout_seconds: float) -> None:
-        super().__init__("router", timeout=timeout_seconds)
-        self._path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-    def exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
-        self.request(method, path, body=content)
-        response = self.getresponse()
-        return response.status, response.read()
-
-
-def _traffic(entry: Mapping[str, Any], bounds: Sequence[float]) -> AppTraffic:
-    cumulative, total = {}, 0
-    for bound, number in zip(bounds, entry["buckets"], strict=True):
-        total += int(number)
-        cumulative[bound] = total
-    return AppTraffic(
-        requests={f"{n}xx": int(number) for n, number in enumerate(entry["requests"], start=1)},
-        latency_buckets=cumulative,
-        last_request_at=entry.get("last"),
-    )
 
 
 @contextmanager

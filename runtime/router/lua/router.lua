@@ -16,7 +16,8 @@ local apps = ngx.shared.paas_apps        -- slug -> JSON
 local hosts = ngx.shared.paas_hosts      -- host name -> slug
 local certs = ngx.shared.paas_certs      -- host name -> JSON {key, chain}
 local flight = ngx.shared.paas_flight    -- "r|slug|address|worker" -> requests, "w|..." -> WebSockets
-local stats = ngx.shared.paas_stats      -- "slug|c2" -> requests answered 2xx, "slug|b3" -> latency bucket, "slug|t"
+local stats = ngx.shared.paas_stats      -- "slug|c2" -> requests answered 2xx, "slug|b3" -> latency bucket,
+                                         -- "slug|o" -> bytes sent, "slug|t" -> when the last one was
 local workers = ngx.shared.paas_workers  -- "n" -> last number given; number -> "pid start-time"; "dead|address"
 
 local settings                           -- router.json
@@ -125,7 +126,7 @@ local keys_by_app = {}
 local function keys_of(slug)
   local keys = keys_by_app[slug]
   if not keys then
-    keys = { class = {}, bucket = {}, last = slug .. "|t" }
+    keys = { class = {}, bucket = {}, last = slug .. "|t", sent = slug .. "|o" }
     for class = 1, 5 do keys.class[class] = slug .. "|c" .. class end
     for bucket = 1, #BUCKETS + 1 do keys.bucket[bucket] = slug .. "|b" .. bucket end
     keys_by_app[slug] = keys
@@ -190,6 +191,7 @@ local function remove(slug)
   for class = 1, 5 do stats:delete(slug .. "|c" .. class) end
   for bucket = 1, #BUCKETS + 1 do stats:delete(slug .. "|b" .. bucket) end
   stats:delete(slug .. "|t")
+  stats:delete(slug .. "|o")
 end
 
 local function put_certificate(name, raw)
@@ -498,6 +500,7 @@ function M.done()
   local class = keys.class[math.floor((tonumber(var.status) or 500) / 100)]
   if class then stats:incr(class, 1, 0) end
   stats:set(keys.last, ngx.now())
+  stats:incr(keys.sent, tonumber(var.bytes_sent) or 0, 0)
   if to and to:sub(1, 1) == "w" then return end
   local ms = (tonumber(var.request_time) or 0) * 1000
   local bucket = 1
@@ -582,7 +585,7 @@ local function traffic()
     local requests, buckets = {}, {}
     for class = 1, 5 do requests[class] = stats:get(keys.class[class]) or 0 end
     for bucket = 1, #BUCKETS + 1 do buckets[bucket] = stats:get(keys.bucket[bucket]) or 0 end
-    local entry = { requests = requests, buckets = buckets, last = stats:get(keys.last) }
+    local entry = { requests = requests, buckets = buckets, last = stats:get(keys.last), sent = stats:get(keys.sent) or 0 }
     parts[#parts + 1] = cjson.encode(slug) .. ":" .. cjson.encode(entry)
   end
   return '{"bounds":' .. cjson.encode(BUCKETS) .. ',"apps":{' .. table.concat(parts, ",") .. "}}"

@@ -156,6 +156,7 @@ class RouterContract:
         assert list(seen.latency_buckets) == sorted(seen.latency_buckets)
         assert list(seen.latency_buckets.values()) == sorted(seen.latency_buckets.values())
         assert seen.latency_buckets[math.inf] == 3
+        assert seen.sent_bytes >= 3 * len("HTTP/1.1 200 OK")
         assert seen.last_request_at is not None
         assert before - 1 < seen.last_request_at < time.time() + 1
 
