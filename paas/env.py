@@ -48,6 +48,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_BUILD_TIMEOUT", "1200", "Seconds after which a build is stopped."),
     Variable("PAAS_MAX_PUSH_MB", "256", "Largest pack that a push may send."),
     Variable("PAAS_APP_MEMORY_MB", "512", "Default memory limit of an instance."),
+    Variable("PAAS_AUDIT_DAYS", "365", "How long the audit log is kept; 0 for ever."),
     Variable("PAAS_DEBUG", "0", "1 shows tracebacks in the browser. Never in production."),
     Variable("PAAS_LOG_FORMAT", "text", "`json` for one JSON object a line."),
 )
@@ -86,6 +87,7 @@ class Env:
     build_timeout_seconds: int
     max_push_bytes: int
     app_memory_bytes: int
+    audit_days: int
     debug: bool
     log_format: str
     external_registry: bool = field(default=False)
@@ -180,6 +182,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         build_timeout_seconds=number("PAAS_BUILD_TIMEOUT", 1200),
         max_push_bytes=number("PAAS_MAX_PUSH_MB", 256) * 1024 * 1024,
         app_memory_bytes=number("PAAS_APP_MEMORY_MB", 512) * 1024 * 1024,
+        audit_days=number("PAAS_AUDIT_DAYS", 365),
         debug=text("PAAS_DEBUG", "0") == "1",
         log_format=text("PAAS_LOG_FORMAT", "text"),
         external_registry=bool(text("PAAS_REGISTRY_URL")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from paas.core.models import BaseModel
 
@@ -64,3 +65,28 @@ class Collaborator(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.user}: {Role(self.role).label}"
+
+
+class Invitation(BaseModel):
+    """A link that makes somebody new a user, once. With an app, they become its collaborator as well.
+
+    Of the secret in the link only the SHA-256 is kept.
+    """
+
+    email = models.EmailField()
+    digest = models.CharField(max_length=64, unique=True)
+    app = models.ForeignKey(App, null=True, on_delete=models.CASCADE, related_name="invitations")
+    role = models.PositiveSmallIntegerField(choices=Role.choices, null=True)
+    is_admin = models.BooleanField(default=False)
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.app or 'the platform'}"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()

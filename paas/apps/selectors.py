@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from paas.accounts.models import User
-from paas.apps.models import App, Collaborator, Role
-from runtime.errors import Forbidden, NotFound
+from paas.accounts.services.tokens import hash_token
+from paas.apps.models import App, Collaborator, Invitation, Role
+from paas.core.models import AuditEvent
+from runtime.errors import Forbidden, InvalidInput, NotFound
 
 
 def apps_visible_to(user: User) -> QuerySet[App]:
@@ -49,6 +54,99 @@ def check_role(app: App, user: User, role: Role) -> None:
             f"You are {has.label.lower()} of {app.name}; this takes {role.label.lower()}.",
             hint=f"Ask {app.owner.email}, who owns it, for that role.",
         )
+
+
+def roles_of(user: User, apps: Iterable[App]) -> dict[UUID, Role]:
+    """What the user is in each of these apps, which all are visible to them: for lists."""
+    shared = dict(Collaborator.objects.filter(user=user).values_list("app", "role"))
+    return {
+        app.pk: Role.OWNER if user.is_admin or app.owner_id == user.pk else Role(shared.get(app.pk, Role.VIEWER))
+        for app in apps
+    }
+
+
+def get_collaborator(app: App, email: str) -> Collaborator:
+    """Raises `NotFound`."""
+    row = app.collaborators.select_related("user", "app").filter(user__email__iexact=email.strip()).first()
+    if row is None:
+        raise NotFound(
+            f"{email.strip()} is no collaborator of {app.name}.",
+            hint=f"See all with: paas access -a {app.name}",
+            id="not_a_collaborator",
+        )
+    return row
+
+
+def get_invitation(secret: str) -> Invitation:
+    """By the secret of its link. Raises `NotFound` when it is unknown, used or too old, without saying which."""
+    rows = Invitation.objects.select_related("app", "invited_by").filter(digest=hash_token(secret))
+    invitation = rows.first()
+    if invitation is None or invitation.is_expired or not invitation.invited_by.is_active:
+        raise invitation_gone()
+    return invitation
+
+
+def invitation_gone() -> NotFound:
+    return NotFound(
+        "This invitation can't be used.",
+        hint="It works once and for a week. Ask whoever sent it for another one.",
+        id="invitation_not_found",
+    )
+
+
+def may_still_invite(invitation: Invitation) -> bool:
+    """Whoever invited somebody to an app may have lost that right since, and the app may be gone."""
+    app = invitation.app
+    return app is not None and app.destroyed_at is None and (role_in(app, invitation.invited_by) or 0) >= Role.OWNER
+
+
+def audit_events(user: User) -> QuerySet[AuditEvent]:
+    """Admins see everything; others what happened to the apps they own, and what they did themselves."""
+    if user.is_admin:
+        return AuditEvent.objects.all()
+    owned = App.objects.filter(
+        Q(owner=user) | Q(pk__in=Collaborator.objects.filter(user=user, role=Role.OWNER).values("app"))
+    )
+    return AuditEvent.objects.filter(Q(app_id__in=owned.values("pk")) | Q(actor=user))
+
+
+def find_audit_events(
+    events: QuerySet[AuditEvent],
+    *,
+    app: str = "",
+    actor: str = "",
+    action: str = "",
+    since: str = "",
+    until: str = "",
+    text: str = "",
+) -> QuerySet[AuditEvent]:
+    """Those that fit everything given. An action may be the first part of one: `release`. A day as `until` is meant
+    whole. Raises `InvalidInput` for a time that is none."""
+    if app:
+        events = events.filter(app_name=app)
+    if actor:
+        events = events.filter(actor_email__icontains=actor.strip())
+    if action:
+        events = events.filter(Q(action=action) | Q(action__startswith=f"{action}."))
+    if since:
+        events = events.filter(at__gte=_moment(since))
+    if until:
+        events = events.filter(at__lt=_moment(until, after_the_day=True))
+    for word in text.lower().split():
+        events = events.filter(text__contains=word)
+    return events
+
+
+def _moment(text: str, *, after_the_day: bool = False) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as exc:
+        raise InvalidInput(
+            f"{text!r} is no time.", hint="Write a day or a time: 2026-11-25, 2026-11-25T14:30 (UTC).", id="invalid_time"
+        ) from exc
+    if after_the_day and len(text.strip()) == len("2026-11-25"):
+        moment += timedelta(days=1)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def repository_path(app: App) -> Path:

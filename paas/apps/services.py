@@ -1,8 +1,10 @@
-"""Create and destroy apps; ask for convergence."""
+"""Create and destroy apps, share them with people; ask for convergence."""
 
 from __future__ import annotations
 
 import re
+import secrets
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -10,14 +12,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from paas.accounts.models import User
-from paas.apps.models import App
-from paas.apps.selectors import pool_size
+from paas.accounts.services import create_user, hash_token
+from paas.accounts.services.users import checked_email
+from paas.apps.models import App, Collaborator, Invitation, Role
+from paas.apps.selectors import get_invitation, invitation_gone, may_still_invite, pool_size
 from paas.core import audit
 from paas.core.queue import send
 from paas.core.redis import announce_change
-from runtime.errors import Conflict, InvalidInput
+from runtime.errors import Conflict, Forbidden, InvalidInput
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
+INVITATION_LIFETIME = timedelta(days=7)
 RESERVED = frozenset({"api", "git", "dashboard", "registry", "www", "localhost"})
 
 
@@ -34,7 +39,12 @@ def check_name(name: str) -> None:
 
 
 def create_app(*, name: str, by: User) -> App:
-    """Raises `InvalidInput` or `Conflict`. The repository is made here as well, so that it can be pushed to at once."""
+    """Raises `InvalidInput`, `Conflict`, or `Forbidden` for somebody from whom an admin has taken the right."""
+    if not by.may_create_apps:
+        raise Forbidden(
+            "You may not create apps here.", hint="Ask an admin of the platform for the right, or for an app.",
+            id="may_not_create_apps",
+        )  # fmt: skip
     check_name(name)
     for _ in range(5):  # two at once may choose the same network
         try:
@@ -48,7 +58,7 @@ def create_app(*, name: str, by: User) -> App:
                         id="no_network_left",
                     )
                 app = App.objects.create(name=name, owner=by, network_index=index)
-                audit.record("app.create", by=by, app_id=app.id, app_name=app.name)
+                audit.record("app.create", by=by, app_id=app.id, app_name=app.name, after={"owner": by.email})
                 return app
         except IntegrityError as exc:
             if App.objects.filter(name=name).exists():
@@ -62,7 +72,7 @@ def create_app(*, name: str, by: User) -> App:
 def destroy_app(app: App, *, by: User) -> None:
     """Everything of it goes: instances at once, then images, repository and rows. There is no way back."""
     App.objects.filter(pk=app.pk).update(destroyed_at=timezone.now(), generation=F("generation") + 1)
-    audit.record("app.destroy", by=by, app_id=app.id, app_name=app.name)
+    audit.record("app.destroy", by=by, app_id=app.id, app_name=app.name, before={"owner": app.owner.email})
     request_convergence(app)
 
 
@@ -78,7 +88,14 @@ def set_maintenance(app: App, on: bool, *, by: User) -> None:
     """Saying it twice changes nothing."""
     moved = App.objects.filter(pk=app.pk, maintenance=not on).update(maintenance=on, generation=F("generation") + 1)
     if moved:
-        audit.record("app.maintenance", by=by, app_id=app.id, app_name=app.name, on=on)
+        audit.record(
+            "app.maintenance",
+            by=by,
+            app_id=app.id,
+            app_name=app.name,
+            before={"maintenance": not on},
+            after={"maintenance": on},
+        )
         request_convergence(app)
 
 
@@ -89,7 +106,167 @@ def request_convergence(app: App) -> None:
     announce_change(app_id)
 
 
+# People
+
+
+@transaction.atomic
+def add_collaborator(app: App, user: User, role: Role, *, by: User) -> Collaborator:
+    """Raises `Conflict` for somebody who has a role already, and for one who is deactivated."""
+    if app.owner_id == user.pk or app.collaborators.filter(user=user).exists():
+        raise Conflict(
+            f"{user.email} has a role in {app.name} already.", hint="Change it instead.", id="already_collaborator"
+        )
+    _check_active(user)
+    row = Collaborator.objects.create(app=app, user=user, role=role)
+    _record_access(app, "access.add", user.email, by, after=role)
+    return row
+
+
+@transaction.atomic
+def change_role(collaborator: Collaborator, role: Role, *, by: User) -> None:
+    before = Role(collaborator.role)
+    if before == role:
+        return
+    collaborator.role = role
+    collaborator.save(update_fields=["role", "updated_at"])
+    _record_access(collaborator.app, "access.change", collaborator.user.email, by, before=before, after=role)
+
+
+@transaction.atomic
+def remove_collaborator(collaborator: Collaborator, *, by: User) -> None:
+    """Also how people leave an app: then `by` is the collaborator. Their tokens for this app alone go, too."""
+    collaborator.user.tokens.filter(app=collaborator.app).delete()
+    collaborator.delete()
+    action = "access.leave" if by.pk == collaborator.user_id else "access.remove"
+    _record_access(collaborator.app, action, collaborator.user.email, by, before=Role(collaborator.role))
+
+
+@transaction.atomic
+def transfer_app(app: App, to: User, *, by: User) -> None:
+    """To a collaborator; an admin may choose anybody. The owner before stays as a developer. Raises `Conflict`."""
+    app = App.objects.select_for_update(of=("self",)).select_related("owner").get(pk=app.pk)
+    if app.owner_id == to.pk:
+        raise Conflict(f"{to.email} owns {app.name} already.", id="already_owner")
+    if not by.is_admin and not app.collaborators.filter(user=to).exists():
+        raise Conflict(
+            f"{to.email} is no collaborator of {app.name}.",
+            hint="Add them first, so that you can see whom you hand it to.",
+            id="not_a_collaborator",
+        )
+    _check_active(to)
+    before = app.owner
+    app.collaborators.filter(user=to).delete()
+    Collaborator.objects.create(app=app, user=before, role=Role.DEVELOPER)
+    App.objects.filter(pk=app.pk).update(owner=to)
+    audit.record(
+        "app.transfer", by=by, app_id=app.id, app_name=app.name, before={"owner": before.email}, after={"owner": to.email}
+    )
+
+
+@transaction.atomic
+def invite(
+    *, email: str, by: User, app: App | None = None, role: Role | None = None, is_admin: bool = False
+) -> tuple[Invitation, str]:
+    """For somebody new: the row and the secret of the link, which is shown once. An earlier one for the same is void.
+    Raises `InvalidInput`, or `Conflict` for somebody who is a user already."""
+    email = checked_email(email)
+    if User.objects.filter(email__iexact=email).exists():
+        raise Conflict(f"{email} is a user already.", hint="No invitation is needed.", id="name_taken")
+    Invitation.objects.filter(email=email, app=app).delete()
+    secret = secrets.token_urlsafe(24)
+    row = Invitation.objects.create(
+        email=email,
+        digest=hash_token(secret),
+        app=app,
+        role=(role or Role.VIEWER) if app else None,
+        is_admin=is_admin and app is None,
+        invited_by=by,
+        expires_at=timezone.now() + INVITATION_LIFETIME,
+    )
+    _record_invitation(row, "invitation.create", by, after=_described(row))
+    return row, secret
+
+
+@transaction.atomic
+def revoke_invitation(invitation: Invitation, *, by: User) -> None:
+    _record_invitation(invitation, "invitation.revoke", by, before=_described(invitation))
+    invitation.delete()
+
+
+@transaction.atomic
+def accept_invitation(secret: str, *, name: str, password: str) -> User:
+    """A new user, who has the role that the invitation says. The link is used up. Raises `NotFound` for one that is
+    unknown, used or too old, and `InvalidInput` for a weak password."""
+    invitation = get_invitation(secret)
+    if not Invitation.objects.filter(pk=invitation.pk).delete()[0]:
+        raise invitation_gone()
+    user = create_user(
+        email=invitation.email,
+        password=password,
+        name=name,
+        is_admin=invitation.is_admin and invitation.invited_by.is_admin,
+        by=invitation.invited_by,
+    )
+    _record_invitation(invitation, "invitation.accept", user, before=_described(invitation))
+    if invitation.app is not None and may_still_invite(invitation):
+        add_collaborator(invitation.app, user, Role(invitation.role or Role.VIEWER), by=invitation.invited_by)
+    return user
+
+
+def forget_invitations() -> None:
+    """Those that ran out."""
+    Invitation.objects.filter(expires_at__lte=timezone.now()).delete()
+
+
+def _check_active(user: User) -> None:
+    if not user.is_active:
+        raise Conflict(f"{user.email} is deactivated.", hint="An admin can activate them again.", id="user_inactive")
+
+
+def _record_access(
+    app: App, action: str, email: str, by: User, *, before: Role | None = None, after: Role | None = None
+) -> None:
+    audit.record(
+        action,
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        before=None if before is None else {"role": before.label},
+        after=None if after is None else {"role": after.label},
+        email=email,
+    )
+
+
+def _record_invitation(
+    invitation: Invitation,
+    action: str,
+    by: User,
+    *,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
+    app = invitation.app
+    audit.record(
+        action,
+        by=by,
+        app_id=app.id if app else None,
+        app_name=app.name if app else "",
+        before=before,
+        after=after,
+        email=invitation.email,
+    )
+
+
+def _described(invitation: Invitation) -> dict[str, object]:
+    return {
+        "role": Role(invitation.role).label if invitation.role else None,
+        "is_admin": invitation.is_admin,
+        "expires_at": invitation.expires_at.isoformat(),
+    }
+
+
 __all__ = [
-    "check_name", "create_app", "destroy_app", "request_convergence", "restart_app",
-    "set_maintenance",
+    "accept_invitation", "add_collaborator", "change_role", "check_name", "create_app", "destroy_app",
+    "forget_invitations", "invite", "remove_collaborator", "request_convergence", "restart_app", "revoke_invitation",
+    "set_maintenance", "transfer_app",
 ]  # fmt: skip

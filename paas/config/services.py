@@ -41,9 +41,8 @@ def change_config(
         app_id=app.id,
         app_name=app.name,
         version=release.version if release else present.version,
-        added=change.added,
-        changed=change.changed,
-        removed=change.removed,
+        before=audit.masked([*change.changed, *change.removed]),
+        after=audit.masked([*change.added, *change.changed]),
     )
     return release
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import structlog
+from datetime import timedelta
 
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from paas.accounts.services import forget_expired
 from paas.apps.models import App
 from paas.apps.selectors import repository_path
+from paas.apps.services import forget_invitations
 from paas.builds.models import ACTIVE
 from paas.builds.services import forget_builds
+from paas.core import audit
 from paas.core.redis import lease
 from paas.wiring import builder
 from runtime.errors import Failure
@@ -18,7 +25,8 @@ CACHE_SECONDS = 30 * 86400
 
 
 def tidy() -> None:
-    """Pack repositories, drop quarantines nobody finished, old build logs and dependency layers unused for a month."""
+    """Pack repositories, drop quarantines nobody finished, old build logs and dependency layers unused for a month, and
+    what ran out: sessions, tokens, invitations, the oldest part of the audit log."""
     with lease("tidy") as held:
         if held is None:
             return
@@ -31,5 +39,9 @@ def tidy() -> None:
                     housekeep(repository)
                 except Failure as exc:
                     log.warning("repository_not_tidied", app=app.name, reason=exc.message)
+        forget_expired()
+        forget_invitations()
+        if settings.ENV.audit_days:
+            audit.forget_before(timezone.now() - timedelta(days=settings.ENV.audit_days))
         dropped = builder().prune(CACHE_SECONDS)
         log.info("tidied", cache_entries_dropped=dropped)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,34 +14,85 @@ import structlog
 
 from paas.core.models import AuditEvent
 
-_door: ContextVar[str] = ContextVar("door", default="system")
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
+MASK = "••••••"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from."""
+
+    door: str = "system"
+    request_id: str = ""
+    address: str = ""
+
+
+_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039  # frozen
 
 
 @contextmanager
-def through(door: str, request_id: str = "") -> Iterator[None]:
+def through(door: str, request_id: str = "", address: str = "") -> Iterator[None]:
     """Everything inside came through this door."""
-    tokens = _door.set(door), _request_id.set(request_id)
+    token = _origin.set(Origin(door, request_id, address))
     with structlog.contextvars.bound_contextvars(**({"request_id": request_id} if request_id else {})):
         try:
             yield
         finally:
-            _door.reset(tokens[0])
-            _request_id.reset(tokens[1])
+            _origin.reset(token)
 
 
 def door() -> str:
-    """Through which door the present work came: cli, web, git …"""
-    return _door.get()
+    """Through which door the present work came: cli, dashboard, git …"""
+    return _origin.get().door
 
 
-def record(action: str, *, by: Any, app_id: UUID | None = None, app_name: str = "", **detail: Any) -> AuditEvent:
+def record(
+    action: str,
+    *,
+    by: Any,
+    app_id: UUID | None = None,
+    app_name: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    **detail: Any,
+) -> AuditEvent:
+    """`before` and `after`: what moved, by the same names, secrets through `masked`. `detail`: what tells it apart."""
+    origin = _origin.get()
+    email = getattr(by, "email", "")
+    words = [action, app_name, email, *_words(before), *_words(after), *_words(detail)]
     return AuditEvent.objects.create(
         actor=by,
-        door=_door.get(),
+        actor_email=email,
+        door=origin.door,
+        address=origin.address,
         action=action,
         app_id=app_id,
         app_name=app_name,
-        request_id=_request_id.get(),
+        request_id=origin.request_id,
+        before=None if before is None else dict(before),
+        after=None if after is None else dict(after),
         detail=detail,
+        text=" ".join(filter(None, words)).lower()[:4000],
     )
+
+
+def masked(names: Iterable[str]) -> dict[str, str]:
+    """For `before` and `after` of secrets: that there is a value, not which."""
+    return dict.fromkeys(sorted(names), MASK)
+
+
+def forget_before(moment: datetime) -> int:
+    """Drop what is older: the only way events ever go, and only all of a time at once."""
+    old = AuditEvent.objects.filter(at__lt=moment)
+    return old._raw_delete(old.db)  # noqa: SLF001  # the queryset's own delete() refuses on purpose
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _words(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _words(inner)
+    elif value is not None and value != MASK:
+        yield str(value)

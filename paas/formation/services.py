@@ -49,7 +49,9 @@ def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
             row.quantity = quantity
             row.save(update_fields=["quantity", "updated_at"])
     if changed:
+        before = {process: old for process, (old, _) in changed.items()}
+        after = {process: new for process, (_, new) in changed.items()}
         App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
-        audit.record("formation.scale", by=by, app_id=app.id, app_name=app.name, changed=changed)
+        audit.record("formation.scale", by=by, app_id=app.id, app_name=app.name, before=before, after=after)
         request_convergence(app)
     return bool(changed)

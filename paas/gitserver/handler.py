@@ -13,7 +13,6 @@ from paas.apps.selectors import repository_path
 from paas.builds import log, services
 from paas.builds.models import Build
 from paas.builds.selectors import outcome
-from paas.core import audit
 from runtime.errors import Failure
 from runtime.git.api import Push, PushEvent, PushEventKind, RefUpdate
 from runtime.git.repository import set_head
@@ -53,10 +52,9 @@ class DeployHandler:
     def start(self, push: Push) -> Iterator[PushEvent]:
         close_old_connections()
         try:
-            with audit.through("git"):
-                build = services.start_push_build(
-                    self.app, push, by=self.user, received_seconds=time.monotonic() - self._began
-                )
+            build = services.start_push_build(
+                self.app, push, by=self.user, received_seconds=time.monotonic() - self._began
+            )
         except Failure as exc:
             yield PushEvent(PushEventKind.LINE, f" !     {exc.message}")
             yield PushEvent(PushEventKind.FAILED, exc.message)

@@ -13,6 +13,7 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.services import request_convergence
 from paas.core import audit
+from paas.releases.audited import moved
 from paas.releases.diff import Change, config_values
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus
 from paas.releases.ports import reserve_ports
@@ -34,6 +35,7 @@ from runtime.errors import Failure
 def _create(app: App, *, by: User | None, **fields: Any) -> Release:
     """Within a transaction. Earlier unfinished releases are superseded: the new one was made from the newest of them.
     Raises `Conflict` when another app has one of its ports."""
+    base = wished_release(app)
     version = (app.releases.aggregate(last=Max("version"))["last"] or 0) + 1
     app.releases.filter(status__in=UNFINISHED).update(
         status=ReleaseStatus.SUPERSEDED, reason=f"Superseded by v{version}.", finished_at=timezone.now()
@@ -41,15 +43,18 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
     release = Release.objects.create(app=app, version=version, created_by=by, door=audit.door(), **fields)
     _keep_ports(app, by=by)
     App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
+    before, after = moved(base, release)
     audit.record(
         "release.create",
         by=by,
         app_id=app.id,
         app_name=app.name,
+        before=before,
+        after=after,
         version=version,
         kind=release.kind,
         description=release.description,
-        **({"why": release.why} if release.why else {}),
+        why=release.why or None,
     )
     if release.image is None:  # nothing to run yet: it is current as it is
         finish_release(release)

@@ -58,9 +58,17 @@ def add_tag(app: App, name: str, image: Image, *, by: User) -> bool:
         return False
     else:
         _check_unprotected(tag)
-        before = tag.image.digest
+        before = {"image": tag.image.digest}
         _change(tag, image=image)
-    audit.record("tag.set", by=by, app_id=app.id, app_name=app.name, tag=name, before=before, after=image.digest)
+    audit.record(
+        "tag.set",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        tag=name,
+        before=before,
+        after={"image": image.digest},
+    )
     _publish_soon(app)
     return True
 
@@ -73,7 +81,7 @@ def remove_tag(app: App, name: str, *, by: User) -> None:
     tag = get_tag(app, name)
     _check_unprotected(tag)
     _change(tag, is_removed=True)
-    audit.record("tag.remove", by=by, app_id=app.id, app_name=app.name, tag=name, before=tag.image.digest)
+    audit.record("tag.remove", by=by, app_id=app.id, app_name=app.name, tag=name, before={"image": tag.image.digest})
     _publish_soon(app)
 
 

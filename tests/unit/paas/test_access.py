@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from paas.accounts.models import ApiToken
-from paas.accounts.services import create_token, create_user, user_of_token
+from paas.accounts.services import active_token, create_token, create_user
 from paas.apps.selectors import apps_visible_to, get_app, nth_subnet
 from paas.apps.services import check_name, create_app
 from runtime.errors import Conflict, InvalidInput, NotFound
@@ -59,10 +59,10 @@ def test_a_token_is_stored_as_a_hash_and_ends_when_it_expires():
     alice = make_user("alice")
     token, secret = create_token(alice, name="laptop", by=alice, lifetime=timedelta(hours=1))
     assert secret not in str(ApiToken.objects.values())
-    assert user_of_token(secret) == alice
-    assert user_of_token(secret + "x") is None
+    assert active_token(secret).user == alice
+    assert active_token(secret + "x") is None
     ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now())
-    assert user_of_token(secret) is None
+    assert active_token(secret) is None
 
 
 def test_a_token_of_somebody_deactivated_is_worthless():
@@ -70,7 +70,7 @@ def test_a_token_of_somebody_deactivated_is_worthless():
     _, secret = create_token(alice, name="laptop", by=alice)
     alice.is_active = False
     alice.save()
-    assert user_of_token(secret) is None
+    assert active_token(secret) is None
 
 
 def test_weak_passwords_and_second_accounts_are_refused():
