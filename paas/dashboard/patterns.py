@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from django import forms
 from django.core.paginator import Paginator
 from django.utils import timezone
 
+from paas.convergence.models import Instance
 from paas.dashboard.templatetags.dashboard import STATES
 
 DIGEST = "sha256:9b1c6f0d2a7e4c53b8f1e0a94d7c2b65f3e8d1a07c946b2e5f8a3d0c1b7e6f42"
@@ -42,9 +44,94 @@ class ExampleForm(forms.Form):
     notes = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
 
 
+def _overview(now: datetime) -> dict[str, Any]:
+    alice = SimpleNamespace(email="alice@example.com")
+    image = SimpleNamespace(
+        commit="9f0c2d8e71b34ac05d6e8f7a1b2c3d4e5f607182", commit_subject="Retry payments that time out", digest=DIGEST,
+        size_bytes=49_000_000, buildpacks=["python"], stack="debian-13",
+    )  # fmt: skip
+
+    def release(
+        version: int, ago: timedelta, description: str, status: str = "succeeded", **more: Any
+    ) -> SimpleNamespace:
+        values = {
+            "created_by": alice,
+            "door": "git",
+            "why": "",
+            "reason": "",
+            "pinned": False,
+            "image": image,
+            "kind": "deploy",
+        }
+        return SimpleNamespace(
+            pk=version, version=version, created_at=now - ago, finished_at=now - ago, description=description,
+            status=status, **(values | more),
+        )  # fmt: skip
+
+    releases = [
+        release(
+            43, timedelta(minutes=3), "Deploy 1c9d03f4 Send receipts by mail", "failed",
+            reason="worker.1 exited with 1. Its last line was: ModuleNotFoundError: No module named 'shop.tasks'",
+        ),
+        release(42, timedelta(hours=2), "Deploy 9f0c2d8e Retry payments that time out"),
+        release(
+            41, timedelta(hours=26), "Set PAYMENT_TIMEOUT, remove LEGACY_GATEWAY", door="dashboard",
+            why="The old gateway closes at the end of the month.",
+        ),
+        release(40, timedelta(days=3), "Rollback to v38", door="cli"),
+        release(38, timedelta(days=4), "Deploy 4be7a19c Round totals to cents", pinned=True),
+    ]  # fmt: skip
+    builds = [
+        SimpleNamespace(
+            number=number, new=commit, commit_subject=subject, status=status, created_at=now - ago,
+            started_at=now - ago, finished_at=now - ago + timedelta(seconds=seconds), release=became,
+        )
+        for number, commit, subject, status, ago, seconds, became in (
+            (19, "1c9d03f48a21", "Send receipts by mail", "failed", timedelta(minutes=4), 31, None),
+            (18, "9f0c2d8e71b3", "Retry payments that time out", "succeeded", timedelta(hours=2), 8.4, releases[1]),
+        )
+    ]  # fmt: skip
+    return {
+        "app": SimpleNamespace(name="shop", deploy_branch="main", owner=alice, created_at=now - timedelta(days=90)),
+        "state": SimpleNamespace(word="partly up"),
+        "current": releases[1],
+        "news": [
+            SimpleNamespace(
+                tone="bad", title="worker.1 is down.",
+                text="It exited with 137, ran out of memory; crashed 4 times, the next try is at 14:02:10 UTC.", hint="",
+            ),
+            SimpleNamespace(
+                tone="bad", title="v43 was not released. Visitors still see v42.", text=releases[0].reason,
+                hint="Add the module, or take `worker` out of the Procfile.", link_url="#log", link_label="See its log",
+            ),
+        ],
+        "instances": [
+            Instance(process=process, index=index, state=state, release_version=42, since=now - timedelta(hours=2))
+            for process, index, state in (("web", 1, "up"), ("web", 2, "up"), ("worker", 1, "crashed"))
+        ],
+        "processes": [
+            SimpleNamespace(process="web", command="gunicorn shop.wsgi --workers 2"),
+            SimpleNamespace(process="worker", command="celery -A shop worker"),
+        ],
+        "releases": releases,
+        "builds": builds,
+        "remote": REMOTE,
+    }  # fmt: skip
+
+
+CONFIG = [
+    {"name": "DATABASE_URL", "when": "v12", "shown": ""},
+    {"name": "DJANGO_SETTINGS_MODULE", "when": "v1", "shown": "shop.settings"},
+    {"name": "PAYMENT_TIMEOUT", "when": "v41", "shown": ""},
+    {"name": "SECRET_KEY", "when": "v1", "shown": ""},
+]
+
+
 def context() -> dict[str, Any]:
     now = timezone.now()
     return {
+        "overview": _overview(now),
+        "config": CONFIG,
         "states": list(STATES),
         "form": ExampleForm(prefix="blank"),
         "bound_form": ExampleForm({"bad-name": "", "bad-runtime": "kata"}, prefix="bad"),
@@ -53,6 +140,8 @@ def context() -> dict[str, Any]:
         "first_push": f"git remote add paas {REMOTE}\ngit push paas main",
         "log": LOG,
         "diff": DIFF,
+        "config_diff": DIFF[1:4],
+        "rollback_diff": DIFF[2:4],
         "page": Paginator(range(240), 20).page(3),
         "moments": [now - timedelta(seconds=s) for s in (2, 44, 260, 7300, 400_000)] + [now + timedelta(minutes=7)],
         "processes": [

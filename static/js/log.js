@@ -1,44 +1,58 @@
-// <pre data-stream="/streams/…"> follows its events: each message is a line, "end" is the last. It scrolls along as long as
-// its reader is at the end. When it has ended, whatever listens for "log-ended" on the page is told (htmx fragments do).
+// <pre data-stream="/streams/…?after=120"> goes on where the server's lines end: each message holds lines, "end" is the last. It
+// scrolls along as long as its reader is at the end, and holds no connection while nobody looks.
 const MOST_LINES = 5000;
 
 export function setUpLogs() {
   document.querySelectorAll("pre[data-stream]").forEach(follow);
-  document.body.addEventListener("htmx:load", (event) => {
-    event.target.querySelectorAll?.("pre[data-stream]").forEach(follow);
-  });
 }
 
 export function follow(log) {
-  if (log.dataset.following) return;
-  log.dataset.following = "yes";
-  const source = new EventSource(log.dataset.stream);
-  let fresh = true;
-  source.addEventListener("open", () => { fresh = true; });
-  source.addEventListener("message", (event) => {
-    if (fresh && log.dataset.restarts !== undefined) log.replaceChildren();
-    fresh = false;
-    append(log, event.data);
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    htmx.trigger(document.body, "log-ended");
-  });
-  window.addEventListener("pagehide", () => source.close());
+  const address = new URL(log.dataset.stream, location.href);
+  let source = null;
+  let isOver = false;
+  const open = () => {
+    if (source || isOver || document.hidden) return;
+    source = new EventSource(address);
+    source.addEventListener("message", (event) => {
+      if (event.lastEventId) address.searchParams.set("after", event.lastEventId);
+      append(log, event.data.split("\n"));
+    });
+    source.addEventListener("end", () => {
+      isOver = true;
+      close();
+      document.body.dispatchEvent(new CustomEvent("changed"));
+    });
+    source.addEventListener("error", () => {
+      if (source?.readyState !== EventSource.CLOSED) return;
+      source = null;
+      setTimeout(open, 5000);
+    });
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  window.addEventListener("pagehide", close);
+  log.scrollTop = log.scrollHeight;
+  open();
 }
 
-function append(log, text) {
+function append(log, lines) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  for (const line of text.split("\n")) {
+  const rows = document.createDocumentFragment();
+  for (const line of lines) {
     const row = document.createElement("span");
     row.className = `log-line ${classOf(line)}`;
     row.textContent = `${line}\n`;
-    log.append(row);
+    rows.append(row);
   }
+  log.append(rows);
   while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
+// As the filter `log_class`.
 function classOf(line) {
   if (line.startsWith("----->")) return "log-head";
   return line.startsWith(" !") ? "log-error" : "";

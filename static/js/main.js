@@ -1,14 +1,13 @@
-// Pages work without any of this. With it they copy, keep their times true, follow logs, and stay as they are when
-// nothing has happened.
+// Pages work without any of this. With it they copy, keep their times true, follow logs and show what happens.
 import { setUpCopy } from "./copy.js";
+import { setUpLive } from "./live.js";
 import { setUpLogs } from "./log.js";
 import { setUpPalette } from "./palette.js";
-import { setUpPolling } from "./polling.js";
 import { setUpTimes } from "./times.js";
 
 document.documentElement.classList.add("js");
+setUpLive(); // before the times move: it remembers what the server sent
 setUpCopy();
 setUpLogs();
 setUpPalette();
-setUpPolling();
 setUpTimes();

@@ -14,18 +14,21 @@ from django.utils.safestring import SafeString
 from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import url
+from paas.builds.models import Build
 from paas.dashboard import navigation
+from paas.releases.models import Release
 
 register = template.Library()
 
 # State, icon and tone. A state that is not here shows as it is, quietly.
 STATES = {
     "up": ("dot", "good"),
-    "succeeded": ("check", "good"),
+    "succeeded": ("check", "quiet"),
     "current": ("dot", "good"),
     "healthy": ("check", "good"),
     "enabled": ("check", "good"),
     "starting": ("turning", "busy"),
+    "restarting": ("turning", "busy"),
     "pending": ("turning", "busy"),
     "waiting": ("turning", "busy"),
     "building": ("turning", "busy"),
@@ -104,6 +107,16 @@ def short(identifier: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def live(context: dict[str, Any], name: str) -> SafeString:
+    """Attributes of a fragment that asks for itself again when something happened (js/live.js). The page has to say
+    what it is about: {% block changes %} in base.html. No form to type into belongs inside."""
+    return format_html(
+        'id="{0}" data-live hx-get="{1}" hx-trigger="changed from:body" hx-select="#{0}" hx-swap="outerHTML"',
+        name, context["request"].get_full_path(),
+    )  # fmt: skip
+
+
+@register.simple_tag(takes_context=True)
 def rail_links(context: dict[str, Any]) -> list[navigation.Link]:
     request = context["request"]
     return list(navigation.rail(request.user, request.path)) if isinstance(request.user, User) else []
@@ -130,3 +143,16 @@ def log_class(line: str) -> str:
     if line.startswith("----->"):
         return "log-head"
     return "log-error" if line.startswith(" !") else ""
+
+
+@register.filter
+def app_host(app: App) -> str:
+    """Its address as people say it."""
+    return url(app).partition("://")[2]
+
+
+@register.filter
+def took(work: Build | Release) -> str:
+    """How long it took, or has taken so far."""
+    began = work.started_at or work.created_at
+    return duration(((work.finished_at or timezone.now()) - began).total_seconds())

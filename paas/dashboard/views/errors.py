@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -16,7 +17,9 @@ def refused(request: HttpRequest, exception: Exception | None = None, reason: st
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    return render(request, "dashboard/500.html", {"request_id": request.META.get("paas.request_id", "")}, status=500)
+    """Asks the database for nothing, not even who is signed in: that may be what is broken."""
+    context = {"request_id": request.META.get("paas.request_id", ""), "user": AnonymousUser(), "messages": ()}
+    return render(request, "dashboard/500.html", context, status=500)
 
 
 urlpatterns = ()

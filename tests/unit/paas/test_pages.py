@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from tests.factories import make_app, make_user
+from paas.convergence.models import Instance
+from paas.convergence.selectors import state_of
+from paas.releases.services import fail_release
+from runtime.errors import BootFailed
+from tests.factories import make_app, make_release, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +61,7 @@ def test_styles_and_scripts_may_be_kept_for_ever(client):
 def test_no_page_needs_an_inline_script_or_style(client):
     sign_in(client, is_admin=True)
     make_app("shop")
-    for address in ("/", "/apps/shop", "/search", "/-/patterns"):
+    for address in ("/", "/new-app", "/apps/shop", "/search", "/-/patterns"):
         page = client.get(address).content.decode()
         assert not re.search(r"<script(?![^>]* src=)|<style| style=| on[a-z]+=", page), address
 
@@ -65,3 +72,91 @@ def test_a_form_without_its_token_is_refused_in_words(client):
     answer = strict.post("/logout")
     assert answer.status_code == 403
     assert "This form is too old." in answer.content.decode()
+
+
+def test_an_app_with_nothing_deployed_says_what_to_type(client):
+    alice = make_user("alice")
+    client.force_login(alice)
+    assert "git push paas main" in client.get("/").content.decode()
+    make_app("shop", owner=alice)
+    page = client.get("/apps/shop").content.decode()
+    assert "Not deployed" in page
+    assert "git remote add paas http://git.apps.example/shop.git" in page
+
+
+def test_the_overview_says_why_an_app_is_down_and_what_visitors_still_see(client):
+    alice = make_user("alice")
+    app = make_app("shop", owner=alice)
+    make_release(app)
+    failed = make_release(app, live=False)
+    fail_release(failed, BootFailed("web.1 exited with 1.", hint="Read its last lines."))
+    Instance.objects.create(
+        app=app, process="web", index=1, state="crashed", reason="exited with 137, ran out of memory", release_version=1
+    )
+    client.force_login(alice)
+    page = html.unescape(client.get("/apps/shop").content.decode())
+    assert "web.1 is down." in page
+    assert "It exited with 137, ran out of memory." in page
+    assert "v2 was not released. Visitors still see v1." in page
+    assert "Read its last lines." in page
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        ({"web": "up", "worker": "up"}, "up"),
+        ({"web": "up", "worker": "crashed"}, "partly up"),
+        ({"web": "crashed", "worker": "up"}, "down"),
+        ({"web": "starting"}, "starting"),
+        ({}, "stopped"),
+    ],
+)
+def test_the_state_of_an_app_is_what_its_visitors_meet(states, word):
+    app = make_app("shop")
+    make_release(app)
+    instances = [Instance(app=app, process=process, index=1, state=state) for process, state in states.items()]
+    assert state_of(app, instances).word == word
+
+
+def test_the_list_of_apps_asks_as_many_queries_for_many_as_for_one(client, django_assert_num_queries):
+    alice = make_user("alice")
+    client.force_login(alice)
+
+    def add(name: str) -> None:
+        app = make_app(name, owner=alice)
+        make_release(app)
+        Instance.objects.create(app=app, process="web", index=1, state="up")
+
+    add("one")
+    client.get("/")  # the first one sets up what is kept
+    with CaptureQueriesContext(connection) as first:
+        client.get("/")
+    for number in range(5):
+        add(f"more-{number}")
+    with django_assert_num_queries(len(first)):
+        client.get("/")
+
+
+def test_an_app_can_be_created_and_a_bad_name_is_explained_beside_what_was_typed(client):
+    alice = make_user("alice")
+    client.force_login(alice)
+    answer = client.post("/new-app", {"name": "No Good"})
+    assert answer.status_code == 422
+    assert "No Good" in answer.content.decode()
+    assert "Use up to 30 lower-case letters" in answer.content.decode()
+    answer = client.post("/new-app", {"name": "shop"}, follow=True)
+    assert answer.redirect_chain == [("/apps/shop", 302)]
+    assert "Created shop." in answer.content.decode()
+
+
+def test_an_action_that_is_not_possible_leads_back_with_the_reason(client):
+    alice = make_user("alice")
+    app = make_app("shop", owner=alice)
+    failed = make_release(app, live=False)
+    fail_release(failed, BootFailed("web.1 exited with 1."))
+    client.force_login(alice)
+    answer = client.post("/apps/shop/rollback", {"version": "v1"}, headers={"Referer": "http://testserver/apps/shop"})
+    assert answer.headers["Location"] == "/apps/shop"
+    assert "v1 never ran" in client.get("/apps/shop").content.decode()
+    elsewhere = client.post("/apps/shop/rollback", {"version": "v1"}, headers={"Referer": "http://evil.example/x"})
+    assert elsewhere.status_code == 422
