@@ -38,7 +38,7 @@ def stop_platform(env: Env) -> bool:
     if not end(sessions.members(), grace_seconds=5):
         raise PlatformError("Some processes could not be ended.", hint=f"They are: {dict(sessions.members())}")
     sessions.clear()
-    for name in ("web.sock", "git.sock", "redis.sock"):
+    for name in ("web.sock", "git.sock", "redis.sock", "fork.sock"):
         (env.run_dir / name).unlink(missing_ok=True)
     return True
 

@@ -1,7 +1,8 @@
-"""`python -m paas.host.run`: the supervisor. honcho runs the Procfile, with three changes.
+"""`python -m paas.host.run`: the supervisor. honcho runs the Procfile, with four changes.
 
 A process that ends is started again, with a back-off, instead of taking all others with it. Threads read the output
 instead of forked interpreters (26 MB less). At the end the stores stop last, so that nobody loses them while finishing.
+Lines that start Python are forked from one parent that has loaded everything (`paas.host.forkserver`).
 Nothing of Django is imported here: this process lives as long as the platform.
 """
 
@@ -24,10 +25,12 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 from honcho.process import Process
 
+from paas.host.forkserver import ForkedProcess, python_words
 from paas.host.processes import AlreadyRunning, Lock, Sessions, end
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STORES = ("redis", "registry")
+FORK_SERVER = "forkserver"
 LONGEST_BACK_OFF = 30.0
 LASTED = 30.0  # seconds after which a start counts as a success
 LOG_BYTES = 20 * 1024 * 1024
@@ -69,15 +72,19 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
 
     stopping: threading.Event
     sessions: Sessions
+    words: list[str]  # of Python, to be forked; empty: the command starts a program
+    server: Path
 
     def run(self, events: Any = None, *_: Any) -> None:
         self._events = events
         failures = 0
         while True:
             began = time.monotonic()
-            self._child = self._child_ctor(self.cmd, env=self.env, cwd=self.cwd)
+            self._child = self._start()
             self.sessions.add(self.name, self._child.pid)
             self._send_message({"pid": self._child.pid}, type="start")
+            if self.stopping.is_set():  # told to stop while it was being started
+                self._signal_group(self._child.pid, signal.SIGTERM)
             reader = threading.Thread(target=self._relay, args=(self._child.stdout,), daemon=True)
             reader.start()
             # Not the end of its output: a child that outlives its parent keeps that open.
@@ -88,10 +95,19 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
             failures = 0 if time.monotonic() - began > LASTED else failures + 1
             seconds = back_off(failures)
             self._send_message(f"ended with {self._child.returncode}; starting it again in {seconds:.1f} s\n".encode())
-            self._end_rest(self._child.pid)
+            # Workers of a master that died hold its sockets: nginx could not start again. QUIT lets them finish.
+            self._signal_group(self._child.pid, signal.SIGQUIT)
             if self.stopping.wait(seconds):
                 break
         self._send_message({"returncode": 0}, type="stop")
+
+    def _start(self) -> Any:
+        if self.words:
+            try:
+                return ForkedProcess(self.name, self.words, self.server)
+            except OSError as exc:
+                self._send_message(f"not forked ({exc}); started as a program of its own\n".encode())
+        return self._child_ctor(self.cmd, env=self.env, cwd=self.cwd)
 
     def _relay(self, output: Any) -> None:
         with output:
@@ -101,27 +117,25 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
                     self._send_message(line)
 
     @staticmethod
-    def _end_rest(group: int) -> None:
-        """Workers of a master that died hold its sockets: nginx could not start again. QUIT lets them finish."""
-        try:
-            os.killpg(group, signal.SIGQUIT)
-        except ProcessLookupError:
-            pass
+    def _signal_group(group: int, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(group, number)
 
 
 class Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
-    def __init__(self, printer: Printer, sessions: Sessions) -> None:
+    def __init__(self, printer: Printer, sessions: Sessions, server: Path) -> None:
         super().__init__(printer)
         self.events: queue.Queue[Any] = queue.Queue()
         self._terminating = False
         self._stopping = {False: threading.Event(), True: threading.Event()}  # stores have their own
-        self._sessions = sessions
+        self._sessions, self._server = sessions, server
         self._process_ctor = KeptProcess
 
     def add(self, name: str, command: str, environment: dict[str, str]) -> None:
         process = self.add_process(name, command, env=environment, cwd=str(ROOT))
         process.stopping = self._stopping[name in STORES]
-        process.sessions = self._sessions
+        process.sessions, process.server = self._sessions, self._server
+        process.words = [] if name == FORK_SERVER else python_words(command, environment)
 
     def _start(self) -> None:
         for name, process in self._processes.items():
@@ -185,7 +199,8 @@ def main(names: list[str]) -> int:
     end(sessions.members(), grace_seconds=5)  # of a supervisor that was killed
     sessions.clear()
     printer = Printer(Log(home / "logs" / "platform.log"), time_format="%Y-%m-%d %H:%M:%S", colour=False)
-    supervisor = Supervisor(printer, sessions)
+    supervisor = Supervisor(printer, sessions, home / "run" / "fork.sock")
+    supervisor.add(FORK_SERVER, 'exec python -m paas.host.forkserver "$PAAS_HOME/run/fork.sock"', environment(home))
     for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
         if not names or name in names:
             supervisor.add(name, command, environment(home))

@@ -25,6 +25,7 @@ import docker
 import redis
 
 from paas.env import load
+from paas.host.processes import Sessions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLES = CHECKOUT / "tests" / "sample_apps"
@@ -125,18 +126,10 @@ class Platform:
         wanted = [f"paas.home={self.home}", *labels]
         return list(self.engine.api.containers(all=True, filters={"label": wanted}))
 
-    def processes(self, *words: str) -> list[int]:
-        """Ids of this platform's processes whose command line has all these words."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit() or int(folder.name) == os.getpid():
-                continue
-            with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                ours = f"PAAS_HOME={self.home}".encode() in (folder / "environ").read_bytes().split(b"\0")
-                if ours and all(word in command for word in words):
-                    found.append(int(folder.name))
-        return sorted(found)
+    def processes(self, name: str) -> list[int]:
+        """Ids of the processes of one line of the Procfile, children included."""
+        members = Sessions(self.env.run_dir / "sessions").members()
+        return sorted(pid for pid, line in members.items() if line == name)
 
 
 def git(*arguments: str, cwd: Path, check: bool = True, seconds: float = 60) -> Result:

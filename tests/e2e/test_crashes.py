@@ -7,7 +7,7 @@ import signal
 import time
 from contextlib import suppress
 
-from tests.e2e.harness import App, Platform, wait_until
+from tests.e2e.harness import App, wait_until
 
 
 def kill(pids: list[int]) -> None:
@@ -17,20 +17,11 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def builders(platform: Platform) -> list[int]:
-    """The processes that run builds: the Celery worker of that queue, with its children."""
-    return platform.processes("celery", "worker", "builds")
-
-
-def git_servers(platform: Platform) -> list[int]:
-    return platform.processes("gunicorn", "git.sock")
-
-
 def test_a_build_survives_the_death_of_its_worker(app: App) -> None:
     app.use_slow_build(8).set_version("one").commit()
     push = app.start_push()
     push.wait_for("tick 2", seconds=180)
-    kill(builders(app.platform))
+    kill(app.platform.processes("builder"))
     killed = time.monotonic()
     push.wait(75)
     assert time.monotonic() - killed < 60 + 8, push.text
@@ -39,7 +30,7 @@ def test_a_build_survives_the_death_of_its_worker(app: App) -> None:
     else:
         assert push.refusal, f"no clear result:\n{push.text}"
         assert push.complaints
-    wait_until(lambda: builders(app.platform), "there is a worker again", seconds=30)
+    wait_until(lambda: app.platform.processes("builder"), "there is a worker again", seconds=30)
     app.comes_to_rest(30)
     app.deploy(version="two")
     assert app.answers(version="two")
@@ -49,10 +40,10 @@ def test_a_push_outlives_the_git_server(app: App) -> None:
     app.use_slow_build(5).set_version("one").commit()
     push = app.start_push()
     push.wait_for("tick 2", seconds=180)
-    kill(git_servers(app.platform))
+    kill(app.platform.processes("git"))
     push.failed()
     wait_until(lambda: app.builds()[-1]["status"] == "succeeded", "the job has finished", seconds=60)
     assert app.answers(version="one")
-    wait_until(lambda: git_servers(app.platform), "there is a git server again", seconds=30)
+    wait_until(lambda: app.platform.processes("git"), "there is a git server again", seconds=30)
     wait_until(lambda: "up-to-date" in app.push().text, "git works again and the branch has moved", seconds=30)
     app.comes_to_rest()

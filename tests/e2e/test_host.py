@@ -16,12 +16,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from honcho.environ import parse_procfile
 
 from paas import env as environment
 from paas.host.checks import free_ports
 from paas.host.processes import Lock, Sessions, is_alive, read_stat
+from paas.host.run import FORK_SERVER
 
 ROOT = environment.CHECKOUT
+PARTS = [*parse_procfile((ROOT / "Procfile").read_text()).processes, FORK_SERVER]
 
 pytestmark = [
     pytest.mark.platform,
@@ -116,12 +119,25 @@ def test_redis_and_the_registry_cannot_be_reached_from_outside(env):
     assert not re.search(redis_pids, run("ss", "-Hltnp").stdout)
 
 
-@pytest.mark.parametrize("name", ["redis", "registry", "router", "web", "git", "streams", "worker", "builder", "agent"])
+@pytest.mark.parametrize("name", PARTS)
 def test_a_killed_process_comes_back(env, name):
     before = members(env)[name]
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: (now := members(env).get(name, set())) and not now & before, f"{name} runs again")
+    wait_for(lambda: dashboard_is_well(env), "the dashboard answers")
+
+
+def test_a_killed_fork_server_takes_nobody_with_it(env):
+    before = members(env)
+    others = {name: pids for name, pids in before.items() if name != FORK_SERVER}
+    for pid in before[FORK_SERVER]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: (now := members(env).get(FORK_SERVER, set())) and not now & before[FORK_SERVER], "another one")
+    assert {name: pids for name, pids in members(env).items() if name != FORK_SERVER} == others
+    for pid in before["web"]:  # whose parent is gone
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: (now := members(env).get("web", set())) and not now & before["web"], "web runs again")
     wait_for(lambda: dashboard_is_well(env), "the dashboard answers")
 
 
@@ -141,7 +157,7 @@ def test_a_killed_supervisor_comes_back_and_takes_over(env):
     assert before
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: (holder := lock.holder()) and holder != before, "a new supervisor")
-    wait_for(lambda: len(members(env)) == 8 and dashboard_is_well(env), "every part")
+    wait_for(lambda: set(members(env)) == set(PARTS) and dashboard_is_well(env), "every part")
     healthy = run("bin/up", "--detach")
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
 
