@@ -72,8 +72,10 @@ class Changes:
         """For ever. While Redis is away nothing is told; what it still has is told afterwards."""
         while True:
             try:
+                if not self.is_connected:  # the question below waits for something to happen
+                    await self._client.ping()
+                    self.is_connected = True
                 answer: Any = await self._client.xread({CHANGES: self._last}, count=KEEP, block=5000)
-                self.is_connected = True
                 self._take(answer)
             except RedisError as exc:
                 if self.is_connected:
