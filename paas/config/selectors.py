@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from paas.apps.models import App
 from paas.config.rules import check_config
 from paas.releases.models import Release, ReleaseStatus
 from paas.releases.selectors import wished_release
+from runtime.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,12 @@ class Step:
     release: Release
     difference: Difference
 
+    @property
+    def words(self) -> list[tuple[str, tuple[str, ...]]]:
+        names = self.difference
+        turns = (("Added", names.added), ("Changed", names.changed), ("Removed", names.removed))
+        return [(word, which) for word, which in turns if which]
+
 
 def present_config(app: App) -> Config:
     release = wished_release(app)
@@ -61,10 +68,22 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> Differenc
 
 
 def changed_config(
-    before: Mapping[str, str], changes: Mapping[str, str | None], *, replace: bool = False
+    before: Mapping[str, str],
+    changes: Mapping[str, str | None],
+    *,
+    replace: bool = False,
+    keep: Collection[str] = (),
 ) -> dict[str, str]:
-    """What comes of it: text sets a var, None removes it; with `replace` all not named go. Raises `InvalidInput`."""
-    kept = {} if replace else dict(before)
+    """What comes of it: text sets a var, None removes it; with `replace` all go that are neither named nor to `keep`.
+    Raises `InvalidInput`."""
+    unknown = sorted(set(keep) - before.keys())
+    if unknown:
+        raise InvalidInput(
+            f"{unknown[0]} has no value yet that could stay as it is.",
+            hint="Write its value, or leave it out.",
+            id="config_var_not_found",
+        )
+    kept = {name: value for name, value in before.items() if not replace or name in keep}
     after = {name: value for name, value in {**kept, **changes}.items() if value is not None}
     check_config(after)
     return after

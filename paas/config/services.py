@@ -22,15 +22,17 @@ def change_config(
     *,
     by: User,
     replace: bool = False,
+    keep: Collection[str] = (),
     seen_version: int | None = None,
 ) -> Release | None:
-    """Set (text) or unset (None) several at once: one release. With `replace`, all that are not named go. None when
-    nothing changes. Raises `InvalidInput`, and `Conflict` when the config is another than in release `seen_version`."""
+    """Set (text) or unset (None) several at once: one release. With `replace`, all go that are neither named nor to
+    `keep`. None when nothing changes. Raises `InvalidInput`, and `Conflict` when the config is another than in release
+    `seen_version`."""
     App.objects.select_for_update().get(pk=app.pk)
     present = present_config(app)
     if seen_version is not None:
-        _check_seen(app, present, seen_version)
-    after = changed_config(present.values, changes, replace=replace)
+        check_seen(app, present, seen_version)
+    after = changed_config(present.values, changes, replace=replace, keep=keep)
     change = difference(present.values, after)
     if not change:
         return None
@@ -47,8 +49,8 @@ def change_config(
     return release
 
 
-def _check_seen(app: App, present: Config, seen_version: int) -> None:
-    """A release that only changed something else meanwhile does no harm."""
+def check_seen(app: App, present: Config, seen_version: int) -> None:
+    """Raises `Conflict`. A release that only changed something else meanwhile does no harm."""
     if seen_version == present.version:
         return
     seen = app.releases.filter(version=seen_version).first()
@@ -59,7 +61,7 @@ def _check_seen(app: App, present: Config, seen_version: int) -> None:
     raise Conflict(
         f"The config of {app.name} has changed since you looked at it: that was v{seen_version}, now it is "
         f"v{present.version}{what}.",
-        hint="Nothing was changed. Look at your change against the present config, then apply it again.",
+        hint="Nothing was overwritten. Look at your change against the present config, then apply it again.",
         id="config_changed",
     )
 
