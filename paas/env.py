@@ -62,6 +62,7 @@ INHERITED = (
     "NPM_CONFIG_REGISTRY", "npm_config_registry",
 )  # fmt: skip
 
+OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")  # where Debian keeps what an operator adds
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -81,6 +82,7 @@ class Env:
     debian_mirror: str
     stack_cache: Path | None
     ca_bundle: Path | None
+    has_own_ca: bool
     build_environment: Mapping[str, str]
     build_mounts: tuple[Path, ...]
     build_memory_bytes: int
@@ -176,6 +178,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         debian_mirror=text("PAAS_DEBIAN_MIRROR"),
         stack_cache=Path(text("PAAS_STACK_CACHE")) if text("PAAS_STACK_CACHE") else None,
         ca_bundle=Path(bundle) if bundle else None,
+        has_own_ca=bool(text("PAAS_CA_BUNDLE")) or any(OWN_CERTIFICATES.rglob("*.crt")),
         build_environment=build_environment,
         build_mounts=tuple(mounts),
         build_memory_bytes=number("PAAS_BUILD_MEMORY_MB", 2048) * 1024 * 1024,

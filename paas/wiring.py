@@ -97,6 +97,7 @@ def host_settings() -> HostSettings:
     env = settings.ENV
     return HostSettings(
         ca_bundle=env.ca_bundle,
+        has_own_ca=env.has_own_ca,
         environment=env.build_environment,
         mounts=env.build_mounts,
         debian_mirror=env.debian_mirror,

@@ -48,6 +48,7 @@ class SourceTree(Protocol):
 class HostSettings:
     """What builds inherit from the host so that they work behind a corporate proxy. Nothing of it reaches an image."""
 
+    has_own_ca: bool = False  # its bundle holds more than the distribution's: a proxy's, or the company's
     ca_bundle: Path | None = None  # mounted read-only over the image's bundle; SSL_CERT_FILE & co. point to it
     environment: Mapping[str, str] = field(default_factory=dict)  # proxies, UV_*, PIP_*, NPM_CONFIG_*
     mounts: Sequence[Path] = ()  # read-only, at the same path (find-links folders, pip.conf, npmrc)

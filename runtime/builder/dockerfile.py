@@ -5,6 +5,10 @@ Config vars reach a Dockerfile in two ways. Each is a BuildKit secret whose id i
 merely because the secret has another value. Build arguments stay readable in the
 image's history, so a config var becomes one only if the Dockerfile declares `ARG NAME` and either app.json lists it
 (`{"build": {"args": ["NAME"]}}`) or its value is shorter than what we take for a secret (eight characters).
+
+Where the host trusts a certificate of its own, behind a proxy that looks into TLS, each RUN line gets its bundle as one
+more secret, and each stage build arguments that point to it. It lies beside the image's own bundle, not over it:
+`apt-get install ca-certificates` has to be able to write that one.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from runtime.builder.api import BuildConsole, BuildRequest, BuildResult, HostSet
 from runtime.builder.detection import Recipe
 from runtime.builder.failures import out_of_memory
 from runtime.builder.ignore import ignore_matcher
-from runtime.builder.steps import MASK_FROM, Deadline, Mask, clean
+from runtime.builder.steps import CA_VARIABLES, MASK_FROM, Deadline, Mask, clean
 from runtime.engine.buildkit import BuildKit, BuildOrder, BuildRefused
 from runtime.errors import BuildFailed
 from runtime.images.layers import assemble
@@ -31,6 +35,7 @@ from runtime.stacks.store import StackStore
 
 _DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)\s*")
 _FROM = re.compile(r"(\s*FROM\s+(?:--\S+\s+)*)(\S+)(.*)", re.IGNORECASE | re.DOTALL)
+_RUN = re.compile(r"\s*RUN(?=\s)", re.IGNORECASE)
 _ARG = re.compile(r"\s*ARG\s+(.*)", re.IGNORECASE | re.DOTALL)
 _COPY = re.compile(
     r"(\s*(?:COPY|ADD|RUN)\s.*?(?:--|,)from=)(paas/[a-z]+(?::[a-z]+)?)(?=[\s,])", re.IGNORECASE | re.DOTALL
@@ -45,6 +50,10 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _EXIT = re.compile(r"exit code: (\d+)")
+_CA_SECRET = "paas.ca"  # noqa: S105  # a name; no config var can be called so: names have no dots
+_CA_PATH = "/run/paas/ca-certificates.crt"
+_CA_MOUNT = f" --mount=type=secret,id={_CA_SECRET},target={_CA_PATH},mode=0444"
+_CA_ARGUMENTS = "ARG " + " ".join(f"{name}={_CA_PATH}" for name in CA_VARIABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,9 @@ class Dockerfile:
     notes: tuple[str, ...]
 
 
-def read_dockerfile(content: bytes, resolve: Callable[[str], str | None]) -> Dockerfile:
-    """`resolve` gives the reference to use for an image of ours, None for any other."""
+def read_dockerfile(content: bytes, resolve: Callable[[str], str | None], *, trust: bool = False) -> Dockerfile:
+    """`resolve` gives the reference to use for an image of ours, None for any other. With `trust`, what RUN lines
+    start trusts the host's certificates; a line more in each stage then shifts the numbers in BuildKit's messages."""
     lines = content.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
     notes: list[str] = []
     escape = "\\"
@@ -100,6 +110,8 @@ def read_dockerfile(content: bytes, resolve: Callable[[str], str | None]) -> Doc
                 if ours:
                     notes.append(f"FROM {image} is {ours}")
                     lines[start : start + instruction.count("\n") + 1] = f"{wanted[1]}{ours}{wanted[3]}".split("\n")
+            if trust:
+                lines[at - 1] += "\n" + _CA_ARGUMENTS
             stage = re.search(r"\bAS\s+(\S+)", wanted[3], re.IGNORECASE)
             if stage:
                 stages.add(stage[1])
@@ -108,6 +120,8 @@ def read_dockerfile(content: bytes, resolve: Callable[[str], str | None]) -> Doc
             if copied and copied[2] not in stages and (ours := resolve(copied[2])):
                 text = copied[1] + ours + instruction[copied.end() :]
                 lines[start : start + instruction.count("\n") + 1] = text.split("\n")
+            if trust and (run := _RUN.match(lines[start])):
+                lines[start] = run[0] + _CA_MOUNT + lines[start][run.end() :]
             if re.match(r"\s*(?:RUN|COPY|ADD)\s", instruction, re.IGNORECASE):
                 for end in _HEREDOC.findall(instruction):
                     while at < len(lines) and lines[at].strip() != end:
@@ -133,6 +147,11 @@ def build_arguments(
             passed.pop(name, None)
             kept.append(name)
     return passed, kept
+
+
+def _shown(line: str, mask: Mask) -> str:
+    """A line of BuildKit's, as the developer wrote the instruction in it."""
+    return mask(clean(line)).replace(_CA_MOUNT, "")
 
 
 class DockerfileBuilder:
@@ -163,9 +182,12 @@ class DockerfileBuilder:
     ) -> BuildResult:
         seconds: dict[str, float] = {}
         console.step(f"{recipe.dockerfile} found, building it")
+        bundle = self._host.ca_bundle if self._host.has_own_ca else None
         started = time.monotonic()
         dockerfile = read_dockerfile(
-            request.source.read(recipe.dockerfile) or b"", lambda image: self._stack_reference(image, console)
+            request.source.read(recipe.dockerfile) or b"",
+            lambda image: self._stack_reference(image, console),
+            trust=bundle is not None,
         )
         seconds["stack"] = round(time.monotonic() - started, 3)
         for note in dockerfile.notes:
@@ -183,17 +205,22 @@ class DockerfileBuilder:
         seconds["source"] = round(time.monotonic() - started, 3)
         tag = next(iter(request.tags), "latest")
         name = f"{self._registry_host}/{request.repository}"
+        secrets = {key: value.encode() for key, value in request.environment.items()}
+        if bundle is not None:
+            secrets[_CA_SECRET] = bundle.read_bytes()
         order = BuildOrder(
             context=context,
             dockerfile=recipe.dockerfile,
             target=recipe.app_json.target,
             name=f"{name}:{tag}",
             arguments=arguments,
-            secrets={key: value.encode() for key, value in request.environment.items()},
+            secrets=secrets,
         )
         started = time.monotonic()
         try:
-            image_id = self._buildkit.build(order, say=lambda line: console.line(mask(clean(line))), check=deadline.check)
+            image_id = self._buildkit.build(
+                order, say=lambda line: console.line(_shown(line, mask)), check=deadline.check
+            )
         except BuildRefused as exc:
             raise self._failure(mask(exc.message), dockerfile, request) from exc
         seconds["dependencies"] = round(time.monotonic() - started, 3)

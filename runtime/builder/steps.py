@@ -21,7 +21,7 @@ TAIL_LINES = 60
 LONGEST_LINE = 2000
 
 _CA_IN_CONTAINER = "/etc/ssl/certs/ca-certificates.crt"
-_CA_VARIABLES = (
+CA_VARIABLES = (
     "SSL_CERT_FILE",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
@@ -95,7 +95,7 @@ class Mask:
 
 
 def host_environment(host: HostSettings) -> dict[str, str]:
-    found = dict.fromkeys(_CA_VARIABLES, _CA_IN_CONTAINER) if host.ca_bundle else {}
+    found = dict.fromkeys(CA_VARIABLES, _CA_IN_CONTAINER) if host.ca_bundle else {}
     return {**found, **host.environment}
 
 

@@ -82,6 +82,7 @@ def host() -> HostSettings:
     names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY")
     return HostSettings(
         ca_bundle=CA_BUNDLE if CA_BUNDLE.exists() else None,
+        has_own_ca=CA_BUNDLE.exists(),
         environment={name: os.environ[name] for name in names if name in os.environ},
     )
 

@@ -76,6 +76,23 @@ def test_secrets_ports_health_and_target(bench: Bench, run_in: Run) -> None:
     assert secret not in history.stdout
 
 
+def test_run_lines_reach_registries_as_the_host_does(bench: Bench) -> None:
+    assert bench.host.ca_bundle is not None, "this system has no bundle of certificates"
+    size = bench.host.ca_bundle.stat().st_size
+    script = (
+        f'test "$(wc -c < "$SSL_CERT_FILE")" = {size} && python3 -c "import ssl; '
+        f"assert ssl.create_default_context().cert_store_stats()['x509_ca']\" && echo trusted {os.urandom(8).hex()}"
+    )
+    result, console = bench.build(
+        DirectoryTree({"Dockerfile": f'FROM paas/python\nRUN {script}\nCMD ["true"]\n'}), environment={"A": "1"}
+    )
+    assert any(line.strip().startswith("trusted ") for line in console.lines), console.text
+    image = bench.registry.get_image(result.repository, result.digest)
+    for layer in image.layers[2:]:
+        content = gzip.decompress(b"".join(bench.registry.get_blob(result.repository, layer.digest)))
+        assert b"BEGIN CERTIFICATE" not in content
+
+
 def test_a_failing_step_is_told_with_its_code(bench: Bench) -> None:
     with pytest.raises(BuildFailed) as failed:
         bench.build(DirectoryTree({"Dockerfile": "FROM paas/python\nRUN echo so far so good; exit 7\n"}))

@@ -49,6 +49,31 @@ def test_what_stands_in_a_here_document_is_no_instruction() -> None:
     assert made.arguments == ("B",)
 
 
+def test_run_lines_trust_what_the_host_trusts() -> None:
+    made = read_dockerfile(
+        b"FROM alpine AS a\nRUN --mount=type=cache,target=/c make \\\n  RUN\nrun <<END\nRUN not a line\nEND\n"
+        b"FROM scratch \\\n  AS b\nCOPY --from=a /RUN /\n",
+        lambda image: None,
+        trust=True,
+    )
+    lines = made.text.splitlines()
+    mount = "--mount=type=secret,id=paas.ca,target=/run/paas/ca-certificates.crt,mode=0444"
+    assert lines[1].startswith("ARG SSL_CERT_FILE=/run/paas/ca-certificates.crt PIP_CERT=/run/paas/")
+    assert lines[9] == lines[1], "each stage has its own"
+    assert [line for line in lines if not line.startswith("ARG ")] == [
+        "FROM alpine AS a",
+        f"RUN {mount} --mount=type=cache,target=/c make \\",
+        "  RUN",
+        f"run {mount} <<END",
+        "RUN not a line",
+        "END",
+        "FROM scratch \\",
+        "  AS b",
+        "COPY --from=a /RUN /",
+    ]
+    assert made.arguments == ()
+
+
 def test_only_harmless_or_listed_config_vars_become_build_arguments() -> None:
     passed, kept = build_arguments(
         ["EDITION", "TOKEN", "LISTED", "UNSET"],
