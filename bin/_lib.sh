@@ -156,7 +156,7 @@ install_packages() {
 # platform_packages: what this platform needs here, one name a line.
 platform_packages() {
   printf '%s\n' git curl ca-certificates python3 python3-venv iproute2 procps mmdebstrap \
-    nginx libnginx-mod-http-lua libnginx-mod-stream 'libnginx-mod-stream-js|libnginx-mod-js?' \
+    nginx libnginx-mod-http-lua libnginx-mod-stream libnginx-mod-stream-js \
     lua-cjson 'libnginx-mod-http-brotli-filter?'
   [[ -n $(saved REDIS_URL) ]] || printf '%s\n' redis-server
   [[ -n $(saved PAAS_REGISTRY_URL) ]] || printf '%s\n' docker-registry

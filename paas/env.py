@@ -27,12 +27,19 @@ class Variable:
     about: str
 
 
+DEFAULT_PORT_RANGE = "20000-20199"
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_HOME", "var/ in the checkout", "The one folder that holds all state."),
     Variable("PAAS_DOMAIN", "localhost", "Apps answer at APP.DOMAIN, the platform at dashboard., git. and api.DOMAIN."),
     Variable("PAAS_HTTP_ADDRESS", "0.0.0.0", "Address the router listens on."),  # noqa: S104
     Variable("PAAS_HTTP_PORT", "80", "Port of the router for HTTP."),
     Variable("PAAS_HTTPS_PORT", "443", "Port of the router for HTTPS; 0 switches it off."),
+    Variable(
+        "PAAS_PORT_RANGE",
+        DEFAULT_PORT_RANGE,
+        "Public ports for TCP and UDP; the next 200 where these are taken at the first start. 0 switches them off.",
+    ),
     Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry."),
     Variable("PAAS_REGISTRY_URL", "", "Another registry instead of the bundled one; credentials may be part of the URL."),
     Variable("DATABASE_URL", "", "postgres://user:password@host/name instead of SQLite under PAAS_HOME."),
@@ -73,6 +80,7 @@ class Env:
     http_address: str
     http_port: int
     https_port: int
+    port_range: tuple[int, int] | None  # public ports for TCP and UDP
     registry_port: int
     registry_url: str
     database_url: str
@@ -140,6 +148,16 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     def port(name: str, default: int) -> int:
         return number(name, default, lambda n: 0 <= n <= 65535)
 
+    def port_range(name: str, default: str) -> tuple[int, int] | None:
+        raw = text(name, default)
+        low, dash, high = raw.partition("-")
+        if raw == "0":
+            return None
+        ends = [int(end) if end.isascii() and end.isdigit() and len(end) <= 5 else 0 for end in (low, high)]
+        if not dash or not 1024 <= ends[0] <= ends[1] <= 65535 or ends[1] - ends[0] >= 2000:
+            raise BadEnvironment(f"{name} is {raw!r}. Set it to at most 2000 ports, such as {default}, or to 0.")
+        return ends[0], ends[1]
+
     longest = home / "router" / "run" / "admin.sock"
     if len(str(longest).encode()) > 100:
         raise BadEnvironment(
@@ -169,6 +187,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         http_address=text("PAAS_HTTP_ADDRESS", "0.0.0.0"),  # noqa: S104  # the router is for visitors
         http_port=port("PAAS_HTTP_PORT", 80),
         https_port=port("PAAS_HTTPS_PORT", 443),
+        port_range=port_range("PAAS_PORT_RANGE", DEFAULT_PORT_RANGE),
         registry_port=registry_port,
         registry_url=text("PAAS_REGISTRY_URL", f"http://127.0.0.1:{registry_port}"),
         database_url=text("DATABASE_URL"),

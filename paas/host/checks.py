@@ -41,6 +41,29 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
+def free_range(address: str, *, low: int, high: int, size: int) -> tuple[int, int] | None:
+    """The first `size` ports in a row, in steps of as many, that nobody has for TCP."""
+    for first in range(low, high - size + 2, size):
+        if all(is_free(port, address) for port in range(first, first + size)):
+            return first, first + size - 1
+    return None
+
+
+def check_range(env: Env) -> list[str]:
+    """The public ports that can't be had, each with who has it. Raises `HostProblem` when none is left."""
+    if env.port_range is None:
+        return []
+    low, high = env.port_range
+    taken = [port for port in range(low, high + 1) if not is_free(port, env.http_address)]
+    if len(taken) == high - low + 1:
+        raise HostProblem(
+            f"Every public port from {low} to {high} is taken, {low} by {who_listens(low)}.",
+            hint="Stop that, or choose other ports: PAAS_PORT_RANGE=21000-21199 bin/up",
+            id="port_taken",
+        )
+    return [f"{port}: {who_listens(port)}" for port in taken[:5]] + ["…"] * (len(taken) > 5)
+
+
 def listener_in(output: str) -> str:
     """Who listens, out of one line of `ss -ltnp`: "nginx (process 812)"; "" when it does not say."""
     match = LISTENER.search(output)

@@ -18,6 +18,7 @@ def install(env: Env) -> None:
             http_address=env.http_address,
             http_ports=(env.http_port,),
             https_port=env.https_port,
+            port_range=env.port_range,
         ),
     )
 

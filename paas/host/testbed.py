@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paas import env as environment
-from paas.host.checks import free_ports
+from paas.host.checks import free_ports, free_range
 from paas.host.console import complain
 from paas.host.engine import ensure_engine
 from runtime.engine.api import State
@@ -30,6 +30,15 @@ def unused_pool(taken: Iterable[str]) -> str:
     raise RuntimeError("every network in 10.192.0.0/10 is taken")
 
 
+def unused_range() -> tuple[int, int]:
+    """Public ports, beyond those that a platform takes by itself; where to look first differs from process to process."""
+    first = 25_000 + os.getpid() % 100 * 40
+    found = free_range("0.0.0.0", low=first, high=31_999, size=40)  # noqa: S104 - the router's default
+    if found is None:
+        raise RuntimeError("every port from 25000 to 31999 is taken")
+    return found
+
+
 def settings() -> str:
     """Shell commands that set the variables of a platform for tests."""
     http, registry = free_ports(2)
@@ -38,6 +47,7 @@ def settings() -> str:
         "PAAS_HTTP_PORT": str(http),
         "PAAS_HTTPS_PORT": "0",
         "PAAS_REGISTRY_PORT": str(registry),
+        "PAAS_PORT_RANGE": "{}-{}".format(*unused_range()),
         "PAAS_NETWORK_POOL": unused_pool(network.subnet for network in networks),
     }
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())

@@ -54,6 +54,16 @@ def prepare_home(env: Env, *, is_running: bool) -> None:
     write(env.saved_file, services.dotenv(settings), mode=0o600)
 
 
+def choose_port_range(env: Env) -> Env:
+    """At the first start, and remembered like a variable that was given: beside another platform the next free ports."""
+    if os.environ.get("PAAS_PORT_RANGE") or dotenv_values(env.saved_file, interpolate=False).get("PAAS_PORT_RANGE"):
+        return env
+    found = checks.free_range(env.http_address, low=20_000, high=31_999, size=200)
+    if found is not None:
+        os.environ["PAAS_PORT_RANGE"] = f"{found[0]}-{found[1]}"
+    return environment.load()
+
+
 def setup_django() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings")
     import django
@@ -150,6 +160,8 @@ def show_doors(env: Env, email: str, password: str) -> None:
 def bring_up(env: Env) -> tuple[str, str, int | None]:
     """Everything up to healthy: the admin's e-mail, the password if new, and the keeper's pid if started by us."""
     is_running = Lock(env.run_dir / "platform.lock").holder() is not None
+    if not is_running:
+        env = choose_port_range(env)
     prepare_home(env, is_running=is_running)
     if is_running:
         setup_django()
@@ -158,6 +170,10 @@ def bring_up(env: Env) -> tuple[str, str, int | None]:
             current.done("runs already, every part is healthy")
         return (*ensure_admin(env), None)
     checks.check_ports(env)
+    with step("ports") as current:
+        missing = checks.check_range(env)
+        span = "{}-{}".format(*env.port_range) if env.port_range else "none"
+        current.done(span + (f", without {', '.join(missing)}" if missing else " for TCP and UDP"))
     with step("engine") as current:
         info, started = ensure_engine(env, log=env.home / "logs" / "dockerd.log")
         current.done(f"Docker {info.version}, {info.storage_driver}, {'started' if started else 'runs already'}")

@@ -1,4 +1,6 @@
-"""The router: a table from host names to addresses. Drivers: `nginx.py`, `memory.py`, held by one contract suite.
+"""The router: a table from host names, and from public ports, to addresses.
+
+Drivers: `nginx.py`, `memory.py`, held by one contract suite.
 
 A change is one small file (the truth, survives a crash) and one call; nothing is ever reloaded.
 Calls raise `RouterUnavailable` when the router does not answer and `RouterError` when it refuses.
@@ -32,6 +34,29 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)  # set in every answer of the app
     buffered: bool = True  # request bodies
     force_https: bool = False  # plain HTTP is redirected, where the router has an HTTPS port
+
+
+class PortProtocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A public port of an app, on every address that the router listens on. `addresses` are "ip:port" of the instances
+    behind it; without any, connections are closed at once and datagrams dropped."""
+
+    app: str
+    protocol: PortProtocol
+    port: int
+    addresses: Sequence[str] = ()
+
+    @property
+    def key(self) -> PublicPort:
+        return self.protocol, self.port
+
+
+PublicPort = tuple[PortProtocol, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +93,26 @@ class Router(Protocol):
     def drained(self, app: str, address: str, *, timeout_seconds: float) -> bool:
         """Wait until no request is in flight to an address that is no longer routed (WebSockets don't count). False when
         the time was not enough."""
+        ...
+
+    def bind(self, binding: Binding) -> None:
+        """Idempotent. New connections, and the next datagram of every client, go to its addresses when this returns;
+        connections that are open stay where they are. A port that another app or another process has: `RouterError` with
+        id "port_taken"; a value that no binding can have: "bad_binding"; nothing changed."""
+        ...
+
+    def unbind(self, protocol: PortProtocol, port: int) -> None:
+        """A missing one is fine. Open connections stay."""
+        ...
+
+    def bindings(self) -> Mapping[PublicPort, Binding]: ...
+    def binding_drained(self, protocol: PortProtocol, address: str, *, timeout_seconds: float) -> bool:
+        """Wait until an address that is no longer bound has no open connection, or has been silent for a second (UDP).
+        False when the time was not enough."""
+        ...
+
+    def listener(self, protocol: PortProtocol, port: int) -> str:
+        """Who of this machine, other than the router, has the port: "python3 (process 812)". "" when nobody has."""
         ...
 
     def traffic(self) -> Mapping[str, AppTraffic]: ...

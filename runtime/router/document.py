@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from runtime.errors import InvalidInput, RouterError
-from runtime.router.api import Route, RouteState
+from runtime.router.api import Binding, PortProtocol, Route, RouteState
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -95,6 +95,37 @@ def _problem(route: Route) -> str:
         except UnicodeEncodeError:
             return f"the header {name[:100]!r}"
     return ""
+
+
+def check_binding(binding: Binding) -> None:
+    """Raises `RouterError` with id "bad_binding"."""
+    problem = ""
+    if not SLUG.fullmatch(binding.app):
+        problem = "the app's name"
+    elif not 1 <= binding.port <= 65535:
+        problem = f"the port {binding.port}"
+    else:
+        problem = next((f"the address {each[:100]!r}" for each in binding.addresses if not is_address(each)), "")
+    if problem:
+        raise RouterError(f"The binding of {binding.app[:63]!r} is no good: {problem}.", id="bad_binding")
+
+
+def dump_binding(binding: Binding) -> bytes:
+    """Raises `RouterError` with id "bad_binding"."""
+    check_binding(binding)
+    document = {"app": binding.app, "to": list(binding.addresses)}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def load_binding(protocol: PortProtocol, port: int, content: bytes) -> Binding:
+    """Raises ValueError for a broken file."""
+    try:
+        document = json.loads(content)
+        binding = Binding(str(document["app"]), protocol, port, tuple(document["to"]))
+        check_binding(binding)
+    except (ValueError, KeyError, TypeError, AttributeError, RouterError) as exc:
+        raise ValueError(f"{protocol} {port}: {exc}") from exc
+    return binding
 
 
 def dump(route: Route) -> bytes:

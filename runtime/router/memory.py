@@ -8,10 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from runtime.errors import RouterError, RouterUnavailable
 from runtime.router import document
-from runtime.router.api import AppTraffic, InFlight, Route
+from runtime.router.api import AppTraffic, Binding, InFlight, PortProtocol, PublicPort, Route
 
 BOUNDS_MS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0, math.inf)
 
@@ -29,6 +30,9 @@ class MemoryRouter:
         self._latencies: dict[str, list[float]] = {}
         self._last: dict[str, float] = {}
         self._sent: Counter[str] = Counter()
+        self._bindings: dict[PublicPort, Binding] = {}
+        self._listeners: dict[PublicPort, str] = {}
+        self._connections: Counter[tuple[PortProtocol, str]] = Counter()
         self._changed = threading.Condition()
 
     def put(self, route: Route) -> None:
@@ -69,6 +73,34 @@ class MemoryRouter:
         with self._changed:
             self._reach()
             return self._changed.wait_for(lambda: self._busy[app, address, False] == 0, timeout_seconds)
+
+    def bind(self, binding: Binding) -> None:
+        document.check_binding(binding)
+        with self._changed:
+            self._reach()
+            owner = self._bindings.get(binding.key, binding).app
+            taken_by = self._listeners.get(binding.key, "" if owner == binding.app else owner)
+            if taken_by:
+                raise RouterError(f"Port {binding.port}/{binding.protocol} belongs to {taken_by}.", id="port_taken")
+            self._bindings[binding.key] = replace(binding, addresses=tuple(binding.addresses))
+
+    def unbind(self, protocol: PortProtocol, port: int) -> None:
+        with self._changed:
+            self._reach()
+            self._bindings.pop((protocol, port), None)
+
+    def bindings(self) -> Mapping[PublicPort, Binding]:
+        with self._changed:
+            return dict(self._bindings)
+
+    def binding_drained(self, protocol: PortProtocol, address: str, *, timeout_seconds: float) -> bool:
+        with self._changed:
+            self._reach()
+            return self._changed.wait_for(lambda: self._connections[protocol, address] == 0, timeout_seconds)
+
+    def listener(self, protocol: PortProtocol, port: int) -> str:
+        with self._changed:
+            return self._listeners.get((protocol, port), "")
 
     def traffic(self) -> Mapping[str, AppTraffic]:
         with self._changed:
@@ -114,6 +146,25 @@ class MemoryRouter:
                 self._busy[app, address, websocket] -= 1
                 self._changed.notify_all()
             self.visit(app)
+
+    @contextmanager
+    def connect(self, protocol: PortProtocol, port: int) -> Iterator[str]:
+        """A connection to a public port, until the block ends: to which address it leads, "" when to none."""
+        with self._changed:
+            addresses = self._bindings[protocol, port].addresses if (protocol, port) in self._bindings else ()
+            address = addresses[0] if addresses else ""
+            self._connections[protocol, address] += 1
+        try:
+            yield address
+        finally:
+            with self._changed:
+                self._connections[protocol, address] -= 1
+                self._changed.notify_all()
+
+    def occupy(self, protocol: PortProtocol, port: int, by: str) -> None:
+        """Another process of the machine takes the port."""
+        with self._changed:
+            self._listeners[protocol, port] = by
 
     def _reach(self) -> None:
         if not self.available:

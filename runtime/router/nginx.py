@@ -2,6 +2,7 @@
 
 Under the home: `nginx.conf` and `lua/`, written by `install`; `apps/APP.json` and `certs/NAME/`, the truth, read by nginx
 when it starts; `run/admin.sock`, through which single entries change while it runs; `logs/access.json`, `logs/error.log`.
+TCP and UDP ports have processes of their own: see `ports.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +28,21 @@ from typing import Any
 from urllib.parse import quote
 
 from runtime.errors import InvalidInput, NotFound, RouterError, RouterUnavailable
-from runtime.router import ca, document, launch
+from runtime.router import ca, document, launch, ports
 from runtime.router.admin import AdminConnection, admin_socket, read_traffic
-from runtime.router.api import AppTraffic, InFlight, Route
+from runtime.router.api import AppTraffic, Binding, InFlight, PortProtocol, PublicPort, Route
 
 log = logging.getLogger(__name__)
 
 LUA = Path(__file__).with_name("lua")
+JS = Path(__file__).with_name("js")
 MODULE_FOLDERS = (Path("/usr/lib/nginx/modules"), Path("/usr/share/nginx/modules"), Path("/usr/lib64/nginx/modules"))
 MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+STREAM_MODULES = ("ngx_stream_module.so", "ngx_stream_js_module.so")
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 PLATFORM_NAMES = ("dashboard", "api", "git")
+MAX_RANGE = 2000  # ports of a range: each is a socket
+LOG_FILE = r'^ *(?:access|error)_log "([^"]+)"'
 SOCKET_BYTES = 107  # the longest path of a unix socket
 # Everything else would need quoting that nginx and Lua disagree about.
 PLAIN_PATH = re.compile(r"/[^\x00-\x20\x7f\"'\\$;{}?#*]+")
@@ -54,6 +59,7 @@ class NginxSettings:
     http_address: str = "0.0.0.0"  # noqa: S104  # the router is for visitors; "::" is IPv6 and IPv4
     http_ports: Sequence[int] = (80,)
     https_port: int = 0  # 0 = none
+    port_range: tuple[int, int] | None = None  # public TCP ports that are open at all times; None: no ports at all
     worker_processes: int = 2
     worker_user: str = "www-data"  # when started by root; root if it could not reach the sockets
     max_body_bytes: int = 1024**3  # for requests to apps and the dashboard; git has no limit here
@@ -72,6 +78,9 @@ def install(home: Path, settings: NginxSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if folder != log_dir or settings.log_dir is None:
             folder.chmod(mode)
+    for name in ("js", "ports"):
+        (home / name).mkdir(exist_ok=True)
+        (home / name).chmod(0o755)
     for name in ("run", "apps", "certs"):  # the admin socket and the keys are for the owner alone
         (home / name).mkdir(exist_ok=True)
         (home / name).chmod(0o700)
@@ -93,6 +102,26 @@ def install(home: Path, settings: NginxSettings) -> None:
     if settings.log_dir is None and user is not None:
         os.chown(log_dir, -1, user.pw_gid)  # the workers open new files there after a rotation; nobody else looks in
     _write_if_changed(home / "nginx.conf", _configuration(home, log_dir, user, settings).encode())
+    _install_ports(home, log_dir, user, settings)
+
+
+def _install_ports(home: Path, log_dir: Path, user: pwd.struct_passwd | None, settings: NginxSettings) -> None:
+    if settings.port_range is None:
+        for name in ("ports.json", "tcp.conf"):
+            (home / name).unlink(missing_ok=True)
+        return
+    for source in JS.iterdir():
+        _write_if_changed(home / "js" / source.name, source.read_bytes())
+    modules = _module_folder(STREAM_MODULES, package="libnginx-mod-stream-js")
+    text = ports.configuration(
+        home=home,
+        log=log_dir / "tcp.log",
+        modules="\n".join(f'load_module "{modules / name}";' for name in STREAM_MODULES),
+        user=f"user {user.pw_name};" if user else "",
+    )
+    _write_if_changed(home / "tcp.conf", text.encode())
+    facts = {"address": settings.http_address, "range": list(settings.port_range), "log": str(log_dir / "tcp.log")}
+    _write_if_changed(home / "ports.json", json.dumps(facts).encode() + b"\n")
 
 
 def command(home: Path) -> list[str]:
@@ -107,6 +136,7 @@ class NginxRouter:
     def __init__(self, home: Path, *, timeout_seconds: float = 5.0) -> None:
         self._home = home.absolute()
         self._timeout = timeout_seconds
+        self._ports = ports.PortTable(self._home, timeout_seconds=timeout_seconds)
         self._guard = threading.Lock()
         self._connection: AdminConnection | None = None
         self._pid = 0
@@ -137,6 +167,27 @@ class NginxRouter:
     def table(self) -> Mapping[str, Route]:
         return {app: document.load(entry) for app, entry in self._call("GET", "/apps").items()}
 
+    # Ports
+
+    def bind(self, binding: Binding) -> None:
+        document.check_binding(binding)
+        with self._changing("ports"), _undone_on_failure(self._ports.file(*binding.key)):
+            self._ports.write(binding)
+
+    def unbind(self, protocol: PortProtocol, port: int) -> None:
+        if self._ports.file(protocol, port).exists():
+            with self._changing("ports"), _undone_on_failure(self._ports.file(protocol, port)):
+                self._ports.delete(protocol, port)
+
+    def bindings(self) -> Mapping[PublicPort, Binding]:
+        return self._ports.all()
+
+    def binding_drained(self, protocol: PortProtocol, address: str, *, timeout_seconds: float) -> bool:
+        return self._ports.drained(protocol, address, timeout_seconds=timeout_seconds)
+
+    def listener(self, protocol: PortProtocol, port: int) -> str:
+        return self._ports.listener(protocol, port)
+
     # What goes on
 
     def in_flight(self, app: str, address: str) -> InFlight:
@@ -161,7 +212,7 @@ class NginxRouter:
 
     def healthy(self) -> bool:
         try:
-            return bool(self.status()["workers"])
+            return bool(self.status()["workers"]) and self._ports.healthy()
         except RouterError:
             return False
 
@@ -209,14 +260,18 @@ class NginxRouter:
 
     def rotate_logs(self, *, max_bytes: int = 64 * 1024 * 1024) -> bool:
         """Where a log has grown beyond this, it becomes `.1`, and nginx starts a new one. True if one had."""
-        conf = (self._home / "nginx.conf").read_text()
+        grown = self._rotate("nginx.conf", launch.master, max_bytes)
+        return self._rotate("tcp.conf", launch.tcp_master, max_bytes) or grown
+
+    def _rotate(self, configuration: str, master: Callable[[Path], int], max_bytes: int) -> bool:
+        conf = self._home / configuration
         grown = False
-        for found in re.findall(r'^ *(?:access|error)_log "([^"]+)"', conf, re.MULTILINE):
+        for found in re.findall(LOG_FILE, conf.read_text() if conf.exists() else "", re.MULTILINE):
             file = Path(found)
             if file.exists() and file.stat().st_size > max_bytes:
                 file.replace(file.with_name(f"{file.name}.1"))
                 grown = True
-        pid = launch.master(self._home) if grown else 0
+        pid = master(self._home) if grown else 0
         if pid:
             os.kill(pid, signal.SIGUSR1)
         return grown
@@ -330,9 +385,12 @@ def _check(home: Path, log_dir: Path, settings: NginxSettings) -> None:
         raise InvalidInput(f"{settings.domain!r} is not a domain.", id="bad_router_settings")
     if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]+", settings.http_address):
         raise InvalidInput(f"{settings.http_address!r} is not an IP address.", id="bad_router_settings")
-    ports = [*settings.http_ports, *([settings.https_port] if settings.https_port else [])]
-    if not settings.http_ports or len(set(ports)) != len(ports) or not all(1 <= port <= 65535 for port in ports):
-        raise InvalidInput(f"The router can't listen on the ports {ports}.", id="bad_router_settings")
+    http = [*settings.http_ports, *([settings.https_port] if settings.https_port else [])]
+    if not settings.http_ports or len(set(http)) != len(http) or not all(1 <= port <= 65535 for port in http):
+        raise InvalidInput(f"The router can't listen on the ports {http}.", id="bad_router_settings")
+    low, high = settings.port_range or (65535, 65535)
+    if not 1 <= low <= high <= 65535 or high - low >= MAX_RANGE or any(low <= port <= high for port in http):
+        raise InvalidInput(f"{low}-{high} can't be the range of public ports.", id="bad_router_settings")
 
 
 def _nginx_version(binary: str) -> tuple[int, ...]:
@@ -343,12 +401,12 @@ def _nginx_version(binary: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split("."))
 
 
-def _module_folder() -> Path:
+def _module_folder(modules: Sequence[str], *, package: str) -> Path:
     for folder in MODULE_FOLDERS:
-        if all((folder / name).exists() for name in MODULES):
+        if all((folder / name).exists() for name in modules):
             return folder
     raise RouterError(
-        "nginx has no Lua module here.", hint="Install it: apt-get install libnginx-mod-http-lua", id="nginx_missing"
+        f"nginx has no {modules[-1]} here.", hint=f"Install it: apt-get install {package}", id="nginx_missing"
     )
 
 
@@ -397,7 +455,7 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
     binary = launch.nginx_binary()
     if not binary:
         raise RouterError("nginx is not installed.", hint="Install it: apt-get install nginx", id="nginx_missing")
-    modules = _module_folder()
+    modules = _module_folder(MODULES, package="libnginx-mod-http-lua")
     # 1.25.1 made HTTP/2 a directive of its own and warns about the old way.
     separate_http2 = _nginx_version(binary) >= (1, 25, 1)
     http2 = "" if separate_http2 else " http2"

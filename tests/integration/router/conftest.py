@@ -34,10 +34,26 @@ def free_ports(number: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def free_range(size: int) -> tuple[int, int]:
+    """That many ports in a row which nobody has, below those that the kernel gives to clients."""
+    for low in range(24_000, 32_000, size):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(low, low + size):
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        stack.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return low, low + size - 1
+    raise RuntimeError("no free ports")
+
+
 class RunningNginx:
     """A router of its own on free ports; its paths are short, as sockets want them."""
 
     def __init__(self) -> None:
+        self.range = free_range(20)
+        self.beyond = free_ports(1)[0]  # the public ports of the range are open at all times, this one is not
         self.base = Path(tempfile.mkdtemp(prefix="paas-router-", dir="/tmp"))
         self.base.chmod(0o711)  # so that the workers need not be root
         self.home = self.base / "router"
@@ -51,6 +67,7 @@ class RunningNginx:
             http_address="127.0.0.1",
             http_ports=(self.port,),
             https_port=self.https_port,
+            port_range=self.range,
             max_body_bytes=8 * 1024 * 1024,
         )
         install(self.home, settings)
@@ -87,6 +104,7 @@ class RunningNginx:
     def remove(self) -> None:
         if self.process:
             self.kill_master()
+        launch.clear_ports(self.home)
         for pid, began in [*self.earlier, *((pid, launch.start_time(pid)) for pid in launch.workers(self.home))]:
             if launch.start_time(pid) == began:
                 with contextlib.suppress(ProcessLookupError):
@@ -132,6 +150,8 @@ def nginx(shared_nginx: RunningNginx) -> Iterator[RunningNginx]:
     yield shared_nginx
     for app in shared_nginx.router.table():
         shared_nginx.router.remove(app)
+    for protocol, port in shared_nginx.router.bindings():
+        shared_nginx.router.unbind(protocol, port)
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from runtime.router.api import PortProtocol
 from runtime.router.nginx import NginxRouter
 from tests.integration.router.conftest import RunningNginx, until
+from tests.integration.router.echo import Echo, listening, talk
 from tests.integration.router.upstream import Upstream
-from tests.unit.runtime.router.contract import Hold, RouterContract
+from tests.unit.runtime.router.contract import Connect, Hold, RouterContract
 
 
 class TestNginxRouter(RouterContract):
@@ -22,6 +24,12 @@ class TestNginxRouter(RouterContract):
     @pytest.fixture
     def address(self, a: Upstream) -> str:
         return a.address
+
+    @pytest.fixture
+    def instance(self) -> Iterator[str]:
+        echo = Echo(b"A:")
+        yield echo.address
+        echo.close()
 
     @pytest.fixture
     def hold(self, nginx: RunningNginx, a: Upstream) -> Hold:
@@ -41,3 +49,23 @@ class TestNginxRouter(RouterContract):
             until(lambda: not nginx.router.in_flight("shop", address).requests, "the request to be over")
 
         return hold
+
+    @pytest.fixture
+    def free_port(self, nginx: RunningNginx) -> int:
+        return nginx.range[0]
+
+    @pytest.fixture
+    def connect(self) -> Connect:
+        @contextmanager
+        def connect(protocol: PortProtocol, port: int) -> Iterator[None]:
+            with talk(protocol, port) as conversation:
+                conversation.say(b"hello")
+                yield
+
+        return connect
+
+    @pytest.fixture
+    def occupied(self, nginx: RunningNginx) -> Iterator[int]:
+        """Beyond the range: the ports of the range are the router's own."""
+        with listening("127.0.0.1", nginx.beyond):
+            yield nginx.beyond

@@ -5,8 +5,10 @@ import subprocess
 
 import pytest
 
+from runtime.errors import RouterError
 from runtime.router import nginx as module
-from runtime.router.launch import nginx_binary
+from runtime.router.api import Binding, PortProtocol
+from runtime.router.launch import clear_ports, nginx_binary, tcp_master, write_listen
 from runtime.router.nginx import NginxSettings, install
 from tests.integration.router.conftest import RunningNginx
 
@@ -19,6 +21,7 @@ def settings_of(nginx: RunningNginx, **changes: object) -> NginxSettings:
         "http_address": "127.0.0.1",
         "http_ports": (nginx.port,),
         "https_port": nginx.https_port,
+        "port_range": nginx.range,
         "max_body_bytes": 8 * 1024 * 1024,
     }
     return NginxSettings(**{**fields, **changes})  # type: ignore[arg-type]
@@ -66,15 +69,17 @@ def test_nginx_accepts_every_shape_of_the_configuration(own_nginx: RunningNginx,
     if changes.get("http_address") == "::1" and not has_address("::1"):
         pytest.skip("this machine has no IPv6 loopback")
     install(own_nginx.home, settings_of(own_nginx, **changes))
-    conf = str(own_nginx.home / "nginx.conf")
-    checked = subprocess.run(
-        [nginx_binary(), "-t", "-p", str(own_nginx.home), "-c", conf],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stderr
-    assert "[warn]" not in checked.stderr
+    clear_ports(own_nginx.home)
+    write_listen(own_nginx.home)
+    for conf in ("nginx.conf", "tcp.conf"):
+        checked = subprocess.run(
+            [nginx_binary(), "-t", "-p", str(own_nginx.home), "-c", str(own_nginx.home / conf)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
+        assert "[warn]" not in checked.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,3 +93,14 @@ def test_http2_is_said_as_the_version_of_nginx_wants_it(
     conf = (own_nginx.home / "nginx.conf").read_text()
     assert f":{own_nginx.https_port}{listens}default_server" in conf
     assert ("http2 on;" in conf) == directive
+
+
+def test_without_a_range_no_ports_are_served(own_nginx: RunningNginx) -> None:
+    own_nginx.kill_master()
+    install(own_nginx.home, settings_of(own_nginx, port_range=None))
+    own_nginx.start()
+    assert not tcp_master(own_nginx.home)
+    with pytest.raises(RouterError) as refused:
+        own_nginx.router.bind(Binding("shop", PortProtocol.TCP, own_nginx.range[0]))
+    assert refused.value.id == "ports_off"
+    assert own_nginx.router.bindings() == {}

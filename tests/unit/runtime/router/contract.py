@@ -1,4 +1,5 @@
-"""What every router promises. Subclasses give the fixtures `router`, `address` (a place that answers) and `hold`."""
+"""What every router promises. Subclasses give the fixtures `router`, `address` (a place that answers), `hold`; and for
+ports `instance` (that answers there), `free_port`, `connect` and `occupied`."""
 
 from __future__ import annotations
 
@@ -11,10 +12,15 @@ from contextlib import AbstractContextManager
 import pytest
 
 from runtime.errors import RouterError
-from runtime.router.api import InFlight, Route, Router, RouteState
+from runtime.router.api import Binding, InFlight, PortProtocol, Route, Router, RouteState
+
+TCP, UDP = PortProtocol.TCP, PortProtocol.UDP
 
 # Keeps a request to the app's first host in flight until the block ends.
 Hold = Callable[[str, str], AbstractContextManager[None]]
+# Keeps a conversation with a public port going until the block ends.
+Connect = Callable[[PortProtocol, int], AbstractContextManager[object]]
+both_protocols = pytest.mark.parametrize("protocol", [TCP, UDP])
 
 
 class RouterContract:
@@ -170,6 +176,97 @@ class RouterContract:
         assert router.traffic() == {}
         router.put(route)
         assert router.traffic()["shop"].requests["2xx"] == 0
+
+    @pytest.fixture
+    def instance(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def free_port(self) -> int:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def connect(self, router: Router) -> Connect:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def occupied(self, router: Router) -> int:
+        """A port that another process has, for TCP and UDP."""
+        raise NotImplementedError
+
+    @both_protocols
+    def test_a_binding_comes_back_as_it_was_put(self, router, free_port, protocol) -> None:
+        binding = Binding("shop", protocol, free_port, ("10.0.0.2:9000", "[fd00::2]:9000"))
+        router.bind(binding)
+        router.bind(binding)
+        assert router.bindings() == {(protocol, free_port): binding}
+
+    @both_protocols
+    def test_the_last_binding_wins(self, router, free_port, protocol) -> None:
+        router.bind(Binding("shop", protocol, free_port, ("10.0.0.2:9000",)))
+        router.bind(Binding("shop", protocol, free_port))
+        assert router.bindings() == {(protocol, free_port): Binding("shop", protocol, free_port)}
+
+    def test_a_port_is_one_for_tcp_and_one_for_udp(self, router, free_port) -> None:
+        router.bind(Binding("shop", TCP, free_port))
+        router.bind(Binding("dns", UDP, free_port))
+        router.unbind(TCP, free_port)
+        assert router.bindings() == {(UDP, free_port): Binding("dns", UDP, free_port)}
+
+    @both_protocols
+    def test_what_is_not_bound_may_be_unbound(self, router, free_port, protocol) -> None:
+        router.unbind(protocol, free_port)
+        assert router.bindings() == {}
+
+    @both_protocols
+    def test_a_port_belongs_to_one_app(self, router, free_port, protocol) -> None:
+        first = Binding("shop", protocol, free_port, ("10.0.0.2:9000",))
+        router.bind(first)
+        with pytest.raises(RouterError, match=f"{free_port}/{protocol} belongs to shop") as refused:
+            router.bind(Binding("thief", protocol, free_port))
+        assert refused.value.id == "port_taken"
+        assert router.bindings() == {first.key: first}
+
+    @both_protocols
+    def test_a_port_of_another_process_is_refused_and_nothing_changes(self, router, occupied, protocol) -> None:
+        assert "process" in router.listener(protocol, occupied)
+        with pytest.raises(RouterError, match=str(occupied)) as refused:
+            router.bind(Binding("shop", protocol, occupied))
+        assert refused.value.id == "port_taken"
+        assert router.bindings() == {}
+
+    @both_protocols
+    def test_a_port_that_is_bound_has_no_listener_but_the_router(self, router, free_port, protocol) -> None:
+        assert router.listener(protocol, free_port) == ""
+        router.bind(Binding("shop", protocol, free_port))
+        assert router.listener(protocol, free_port) == ""
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            Binding("../etc", TCP, 20001),
+            Binding("shop", TCP, 0),
+            Binding("shop", UDP, 65536),
+            Binding("shop", TCP, 20001, ("10.0.0.2",)),
+            Binding("shop", TCP, 20001, ("unix:/run/web.sock:1",)),
+            Binding("shop", UDP, 20001, ("example.com:53",)),
+            Binding("shop", TCP, 20001, ("10.0.0.2:9000;",)),
+        ],
+        ids=repr,
+    )
+    def test_what_no_binding_can_have_is_refused(self, router, bad) -> None:
+        with pytest.raises(RouterError) as refused:
+            router.bind(bad)
+        assert refused.value.id == "bad_binding"
+        assert router.bindings() == {}
+
+    @both_protocols
+    def test_a_drain_waits_for_the_last_conversation(self, router, instance, connect, free_port, protocol) -> None:
+        router.bind(Binding("shop", protocol, free_port, (instance,)))
+        with connect(protocol, free_port):
+            router.bind(Binding("shop", protocol, free_port))
+            assert not router.binding_drained(protocol, instance, timeout_seconds=0.05)
+        assert router.binding_drained(protocol, instance, timeout_seconds=20)
 
     def test_it_is_healthy(self, router) -> None:
         assert router.healthy()

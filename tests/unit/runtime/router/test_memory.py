@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import RouterUnavailable
 from runtime.router.api import InFlight, Route
 from runtime.router.memory import MemoryRouter
-from tests.unit.runtime.router.contract import Hold, RouterContract
+from tests.unit.runtime.router.contract import TCP, UDP, Connect, Hold, RouterContract
 
 
 class TestMemoryRouter(RouterContract):
@@ -30,6 +30,24 @@ class TestMemoryRouter(RouterContract):
                 yield
 
         return hold
+
+    @pytest.fixture
+    def instance(self) -> str:
+        return "10.0.0.2:9000"
+
+    @pytest.fixture
+    def free_port(self) -> int:
+        return 20001
+
+    @pytest.fixture
+    def connect(self, router: MemoryRouter) -> Connect:
+        return router.connect
+
+    @pytest.fixture
+    def occupied(self, router: MemoryRouter) -> int:
+        for protocol in (TCP, UDP):
+            router.occupy(protocol, 20002, by="python3 (process 812)")
+        return 20002
 
     def test_an_exact_name_goes_before_the_nearest_wildcard(self, router) -> None:
         router.put(Route(app="wide", hosts=("*.example.com",)))

@@ -32,6 +32,11 @@ GOOD = NginxSettings(domain="localhost", web_socket=RUN / "web.sock", git_socket
         replace(GOOD, http_ports=(80, 80)),
         replace(GOOD, http_ports=(80,), https_port=80),
         replace(GOOD, https_port=70_000),
+        replace(GOOD, port_range=(0, 10)),
+        replace(GOOD, port_range=(20_000, 19_000)),
+        replace(GOOD, port_range=(20_000, 23_000)),
+        replace(GOOD, port_range=(65_000, 65_536)),
+        replace(GOOD, http_ports=(8080,), port_range=(8000, 8100)),
     ],
     ids=repr,
 )
