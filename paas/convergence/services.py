@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from runtime.reconcile.apply import InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash
 from runtime.reconcile.plan import Plan, Retire, plan
 from runtime.reconcile.spec import AppSpec, ProcessSpec
+from runtime.router.api import PortProtocol
 
 log = structlog.get_logger()
 
@@ -91,11 +92,19 @@ def _look(app_id: str, held: Lease) -> None:
             return
 
 
-def retire(app_id: str, app_name: str, container_id: str, address: str, grace_seconds: int) -> None:
+def retire(  # noqa: PLR0917 - a message to the queue is a list
+    app_id: str,
+    app_name: str,
+    container_id: str,
+    address: str,
+    grace_seconds: int,
+    bound: Sequence[Sequence[str]] = (),
+) -> None:
     """The second half of a switch: drain, stop, remove. Whoever comes second finds nothing to do."""
     if not Retirement.objects.filter(container_id=container_id).exists():
         return
-    applier().retire(container_id, app=app_name, address=address, grace_seconds=grace_seconds)
+    ends = [(PortProtocol(protocol), endpoint) for protocol, endpoint in bound]
+    applier().retire(container_id, app=app_name, address=address, grace_seconds=grace_seconds, bound=ends)
     Retirement.objects.filter(container_id=container_id).delete()
     log.info("instance_retired", app=app_name, app_id=app_id, container=container_id[:12])
 
@@ -160,6 +169,9 @@ def _remove_strays(observation: Observation, known: set[str]) -> None:
             with suppress(PlatformError):
                 engine().remove_network(name)
     names = set(App.objects.values_list("name", flat=True))
+    for binding in observation.bindings.values():
+        if binding.app not in names:
+            router().unbind(binding.protocol, binding.port)
     for app_name in set(observation.routes) - names:
         router().remove(app_name)
 
@@ -192,6 +204,8 @@ def _keep(app: App, release: Release | None, held: Lease) -> None:
     except InstanceFailed as exc:
         log.warning("instance_failed", app=app.name, instances=exc.instances, error=exc.id)
         _count_failures(desired, exc, memory)
+    except BootFailed as exc:  # a public port that another process has
+        log.warning("converge_failed", app=app.name, error=exc.id, message=exc.message)
     _write_down(app, desired, memory)
     _look_again(app, steps, memory)
 
@@ -271,7 +285,7 @@ def _send_retire(app: App, step: Retire) -> None:
     """In the background: nobody waits for an old instance to finish. The row keeps others from trying as well."""
     deadline = timezone.now() + timedelta(seconds=DRAIN_SECONDS + step.grace_seconds + 15)
     Retirement.objects.update_or_create(container_id=step.container_id, defaults={"app": app, "deadline": deadline})
-    send("convergence.retire", str(app.pk), app.name, step.container_id, step.endpoint, step.grace_seconds)
+    send("convergence.retire", str(app.pk), app.name, step.container_id, step.endpoint, step.grace_seconds, step.bound)
 
 
 def _check(release: Release, held: Lease) -> None:

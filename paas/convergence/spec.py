@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from django.conf import settings
 
 from paas.apps.models import App
 from paas.apps.selectors import hosts, subnet, url
 from paas.formation.selectors import Process, formation
 from paas.releases.models import Release
 from paas.wiring import image_reference
-from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
+from runtime.reconcile.spec import AppSpec, BoundPort, CheckKind, HealthCheck, ProcessSpec
+from runtime.router.api import PortProtocol
 
 DEFAULT_PORT = 8080
 WORKER_UPTIME_SECONDS = 2.0
@@ -34,17 +37,19 @@ def process_spec(app: App, release: Release, process: Process) -> ProcessSpec:
     assert release.image is not None
     is_web = process.process == "web"
     port = (release.image.exposed_port or DEFAULT_PORT) if is_web else 0
+    bound = bound_ports(release, process.process)
     return ProcessSpec(
         process=process.process,
         quantity=process.quantity,
         image=image_reference(release.image.repository, release.image.digest),
         command=command_of(release, process),
-        environment=environment(app, release, port),
+        environment={**environment(app, release, port), **told_ports(bound)},
         release=release.version,
         port=port,
+        bound=bound,
         memory_bytes=process.memory_bytes,
         cpu_shares=process.cpu_shares,
-        health=health_check(release, process.process, port),
+        health=health_check(release, process.process, port, bound),
     )
 
 
@@ -70,7 +75,23 @@ def environment(app: App, release: Release, port: int) -> Mapping[str, str]:
     return {**release.config, **told}
 
 
-def health_check(release: Release, process: str, port: int) -> HealthCheck:
+def bound_ports(release: Release, process: str) -> tuple[BoundPort, ...]:
+    return tuple(
+        BoundPort(PortProtocol(row["protocol"]), row["port"], row["public_address"], row["public_port"])
+        for row in release.ports
+        if row["process"] == process and row["protocol"] in {"tcp", "udp"}
+    )
+
+
+def told_ports(bound: Sequence[BoundPort]) -> Mapping[str, str]:
+    """`PAAS_TCP_9000=apps.example.com:20001` for the port 9000 of the app: where its visitors find it. Of several the
+    lowest."""
+    domain = settings.ENV.domain
+    lowest = sorted(bound, key=lambda each: each.public_port, reverse=True)
+    return {f"PAAS_{each.protocol.upper()}_{each.port}": f"{domain}:{each.public_port}" for each in lowest}
+
+
+def health_check(release: Release, process: str, port: int, bound: Sequence[BoundPort] = ()) -> HealthCheck:
     """What people set, else app.json, else the image's own HEALTHCHECK, else: the port answers, or a worker stays up."""
     assert release.image is not None
     given = release.health.get(process)
@@ -87,4 +108,7 @@ def health_check(release: Release, process: str, port: int) -> HealthCheck:
         return HealthCheck(CheckKind.IMAGE, port=port)
     if port:
         return HealthCheck(CheckKind.TCP, port=port)
+    tcp = [each.port for each in bound if each.protocol is PortProtocol.TCP]
+    if tcp:
+        return HealthCheck(CheckKind.TCP, port=tcp[0])
     return HealthCheck(CheckKind.UPTIME, uptime_seconds=WORKER_UPTIME_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from celery import shared_task
 
 from paas.convergence import housekeeping, services
@@ -13,8 +15,15 @@ def converge(app_id: str) -> None:
 
 
 @shared_task(name="convergence.retire", acks_late=True, ignore_result=True)
-def retire(app_id: str, app_name: str, container_id: str, address: str, grace_seconds: int) -> None:
-    services.retire(app_id, app_name, container_id, address, grace_seconds)
+def retire(  # noqa: PLR0917 - a message to the queue is a list
+    app_id: str,
+    app_name: str,
+    container_id: str,
+    address: str,
+    grace_seconds: int,
+    bound: Sequence[Sequence[str]] = (),
+) -> None:
+    services.retire(app_id, app_name, container_id, address, grace_seconds, bound)
 
 
 @shared_task(name="convergence.sweep", acks_late=True, ignore_result=True)

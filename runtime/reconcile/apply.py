@@ -30,7 +30,9 @@ from runtime.errors import (
 )
 from runtime.reconcile import checks
 from runtime.reconcile import spec as labels
+from runtime.reconcile.observe import BoundEndpoint
 from runtime.reconcile.plan import (
+    Bind,
     EnsureNetwork,
     Plan,
     Remove,
@@ -39,10 +41,11 @@ from runtime.reconcile.plan import (
     Retire,
     Start,
     SwitchRoute,
+    Unbind,
     Wait,
 )
-from runtime.reconcile.spec import AppSpec, CheckKind, ProcessSpec
-from runtime.router.api import Router, RouteState
+from runtime.reconcile.spec import AppSpec, BoundPort, CheckKind, ProcessSpec
+from runtime.router.api import PortProtocol, Router, RouteState
 
 T = TypeVar("T")
 
@@ -106,6 +109,7 @@ class Applier:
         registry_token_for: Callable[[str], str] = lambda reference: "",  # noqa: ARG005
         accepts: Callable[[str, int, float], bool] = checks.accepts,
         answers: Callable[[str, int, str, str, float], int | None] = checks.answers,
+        takes_datagrams: Callable[[str, int], bool] = checks.takes_datagrams,
         cgroup_parent: str = "",
         drain_seconds: float = 30.0,
     ) -> None:
@@ -115,6 +119,7 @@ class Applier:
         self._token_for = registry_token_for
         self._accepts = accepts
         self._answers = answers
+        self._takes_datagrams = takes_datagrams
         self._cgroup_parent = cgroup_parent
         self._drain_seconds = drain_seconds
 
@@ -159,16 +164,30 @@ class Applier:
         return Outcome(run.started(), run.failed, handed, run.seconds)
 
     def retire_step(self, step: Retire) -> None:
-        self.retire(step.container_id, app=step.app, address=step.endpoint, grace_seconds=step.grace_seconds)
+        self.retire(
+            step.container_id, app=step.app, address=step.endpoint, grace_seconds=step.grace_seconds, bound=step.bound
+        )
 
-    def retire(self, container_id: str, *, app: str, address: str, grace_seconds: int) -> None:
+    def retire(
+        self,
+        container_id: str,
+        *,
+        app: str,
+        address: str,
+        grace_seconds: int,
+        bound: Sequence[BoundEndpoint] = (),
+    ) -> None:
         """Drain, stop, remove. One that is gone already is fine. `address` is "ip:port", "" when it got no traffic."""
-        if address:
-            try:
-                if not self._router.drained(app, address, timeout_seconds=self._drain_seconds):
-                    log.info("drain_timed_out", extra={"app": app, "address": address})
-            except RouterError:
-                log.warning("drain_failed", extra={"app": app, "address": address}, exc_info=True)
+        deadline = time.monotonic() + self._drain_seconds
+        try:
+            if address and not self._router.drained(app, address, timeout_seconds=self._drain_seconds):
+                log.info("drain_timed_out", extra={"app": app, "address": address})
+            for protocol, endpoint in bound:
+                left = max(0.0, deadline - time.monotonic())
+                if not self._router.binding_drained(protocol, endpoint, timeout_seconds=left):
+                    log.info("drain_timed_out", extra={"app": app, "address": endpoint})
+        except RouterError:
+            log.warning("drain_failed", extra={"app": app, "address": address}, exc_info=True)
         try:
             self._engine.stop(container_id, grace_seconds=grace_seconds)
         except ContainerMissing:
@@ -288,6 +307,8 @@ class Applier:
         }
         if process.port:
             own[labels.PORT] = str(process.port)
+        if process.bound:
+            own[labels.BOUND] = ",".join(dict.fromkeys(f"{each.protocol}/{each.port}" for each in process.bound))
         return replace(
             self._container_spec(step.app, step.app_id, process, step.network),
             name=f"paas-{step.app}-{process.process}-{step.index}-{secrets.token_hex(3)}",
@@ -333,14 +354,16 @@ class Applier:
         while not stop.is_set():
             left = deadline - time.monotonic()
             looks_at_container = check.kind in {CheckKind.UPTIME, CheckKind.IMAGE}
-            if not looks_at_container and self._passes(wait, saw, left):
-                return
+            if not looks_at_container:
+                saw.healthy = saw.healthy or self._passes(wait, saw, left)
+                if saw.healthy and self._ports_are_open(wait, saw):
+                    return
             if looks_at_container or time.monotonic() - inspected >= _INSPECT_INTERVAL:
                 inspected = time.monotonic()
-                if self._verdict(trial, wait):
+                if self._verdict(trial, wait) and self._ports_are_open(wait, saw):
                     return
             if trial.failure is None and left <= 0:
-                if check.kind is CheckKind.TCP and saw.status == checks.SILENT:
+                if check.kind is CheckKind.TCP and saw.status == checks.SILENT and self._ports_are_open(wait, saw):
                     return  # it takes connections; that it is slow to answer is its own affair
                 trial.failure = self._too_late(trial, wait, saw)
             if trial.failure is not None:
@@ -349,6 +372,16 @@ class Applier:
                 return
             stop.wait(interval)
             interval = min(_LONGEST_INTERVAL, interval * _GROWTH)
+
+    def _ports_are_open(self, wait: Wait, saw: _Saw) -> bool:
+        """Those that public ports lead to, beside what the health check looks at."""
+        saw.closed_port = next((each for each in wait.spec.bound if not self._is_open(wait.address, each, saw)), None)
+        return saw.closed_port is None
+
+    def _is_open(self, address: str, bound: BoundPort, saw: _Saw) -> bool:
+        if bound.protocol is PortProtocol.UDP:
+            return self._takes_datagrams(address, bound.port)
+        return self._accepts(address, bound.port, saw.patience)
 
     def _passes(self, wait: Wait, saw: _Saw, left: float) -> bool:
         """One attempt.
@@ -439,6 +472,15 @@ class Applier:
         health = wait.spec.health
         port = health.port or wait.spec.port
         after = f"{health.start_seconds:g} s"
+        if saw.closed_port is not None:
+            bound = saw.closed_port
+            name = bound.protocol.upper()
+            message = (
+                f"{_title(trial)} runs, but nothing took {name} on its port {bound.port} within {after}; the public "
+                f"port {bound.public_port} leads there."
+            )
+            hint = f"Bind it to 0.0.0.0:{bound.port}, or remove the public port: paas ports:remove {bound.public_port}"
+            return self._failure(trial, "boot_port_closed", message, hint)
         if health.kind is CheckKind.IMAGE:
             message = f"{_title(trial)} runs, but the HEALTHCHECK of its image did not pass within {after}."
             return self._failure(trial, "boot_unhealthy", message, "Is it slow? Raise the check's start period.")
@@ -481,6 +523,8 @@ class _Saw:
     patience: float  # of one attempt; doubles when there was no answer
     status: int | None = None  # the last one, or a constant of `checks`
     closed: int = 0  # connections in a row that were closed without an answer
+    healthy: bool = False  # its check has passed
+    closed_port: BoundPort | None = None  # what it is still waited for then
 
 
 class _Run:
@@ -525,6 +569,10 @@ class _Run:
                 self.engine.ensure_network(step.name, subnet=step.subnet, labels=own)
             case SwitchRoute():
                 self._switch(step)
+            case Bind():
+                self._bind(step)
+            case Unbind():
+                self.applier._router.unbind(step.protocol, step.port)  # noqa: SLF001
             case RemoveRoute():
                 self.applier._router.remove(step.app)  # noqa: SLF001
 
@@ -633,9 +681,8 @@ class _Run:
     def _switch(self, step: SwitchRoute) -> None:
         began = time.monotonic()
         route = step.route
-        lost = {f"{wait.address}:{wait.spec.port}" for wait in self.waits if self._has_failed(wait.instance)}
-        if lost:
-            left = tuple(address for address in route.addresses if address not in lost)
+        left = self._without_failed(route.addresses)
+        if left != route.addresses:
             state = RouteState.DOWN if route.state is RouteState.UP and not left else route.state
             route = replace(route, addresses=left, state=state)
         try:
@@ -645,6 +692,24 @@ class _Run:
             raise
         self.switched = self.tried
         self.seconds["route"] = time.monotonic() - began
+
+    def _bind(self, step: Bind) -> None:
+        binding = replace(step.binding, addresses=self._without_failed(step.binding.addresses))
+        try:
+            self.applier._router.bind(binding)  # noqa: SLF001
+        except RouterUnavailable:
+            self.switched = self.tried  # as with a route
+            raise
+        except RouterError as exc:
+            if exc.id != "port_taken" or self.switched:
+                raise
+            raise BootFailed(exc.message, hint=exc.hint, id=exc.id) from exc
+        self.switched = self.tried
+
+    def _without_failed(self, addresses: Sequence[str]) -> Sequence[str]:
+        """An instance that was live before and failed again takes no traffic; the rest goes on."""
+        lost = {wait.address for wait in self.waits if self._has_failed(wait.instance)}
+        return tuple(each for each in addresses if each.rpartition(":")[0].strip("[]") not in lost)
 
     def _has_failed(self, instance: str) -> bool:
         trial = self.trials.get(instance)

@@ -19,6 +19,22 @@ def accepts(address: str, port: int, timeout_seconds: float) -> bool:
         return False
 
 
+def takes_datagrams(address: str, port: int) -> bool:
+    """Whether somebody reads from a UDP port, as far as that can be seen: a port that nobody has refuses. An empty
+    datagram asks."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.settimeout(0.1)
+            probe.connect((address, port))
+            probe.send(b"")
+            probe.recv(1)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def answers(address: str, port: int, path: str, host: str, timeout_seconds: float) -> int | None:
     """The status of a GET, or one of the constants above; None when no connection is taken."""
     connection = http.client.HTTPConnection(address, port, timeout=timeout_seconds)

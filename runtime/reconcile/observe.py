@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 
 from runtime.engine.api import Container, Engine, Network, State
 from runtime.reconcile import spec
-from runtime.router.api import Route, Router
+from runtime.router.api import Binding, PortProtocol, PublicPort, Route, Router
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
 STEADY_SECONDS = 600.0  # up for so long, an instance's earlier crashes are forgotten
+
+
+BoundEndpoint = tuple[PortProtocol, str]  # the latter is "ip:port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Instance:
     epoch: int
     port: int
     grace_seconds: int
+    bound: Sequence[tuple[PortProtocol, int]] = ()
 
     @property
     def name(self) -> str:
@@ -40,6 +44,12 @@ class Instance:
     def endpoint(self) -> str:
         """ "ip:port" as it stands in a route, "" when it gets no traffic."""
         return f"{self.container.address}:{self.port}" if self.port and self.container.address else ""
+
+    @property
+    def bound_endpoints(self) -> Sequence[BoundEndpoint]:
+        """Where public ports may lead to."""
+        address = self.container.address
+        return [(protocol, f"{address}:{port}") for protocol, port in self.bound] if address else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class Observed:
 
     instances: Sequence[Instance] = ()
     route: Route | None = None
+    bindings: Mapping[PublicPort, Binding] = field(default_factory=dict)
     network: Network | None = None
     memory: Mapping[str, InstanceMemory] = field(default_factory=dict)  # by instance: "web.1"
     retiring: Mapping[str, datetime] = field(default_factory=dict)  # container id -> until when somebody drains it
@@ -82,6 +93,7 @@ class Observation:
     others: Sequence[Container]  # ours, but looked after by somebody else: release commands, one-off runs, builds
     networks: Mapping[str, Network]  # by name
     routes: Mapping[str, Route]  # by app
+    bindings: Mapping[PublicPort, Binding]
     addresses: Mapping[str, frozenset[str]]  # by app id
 
     @property
@@ -100,6 +112,7 @@ class Observation:
         return Observed(
             instances=self.instances.get(desired.app_id, ()),
             route=self.routes.get(desired.app),
+            bindings={key: binding for key, binding in self.bindings.items() if binding.app == desired.app},
             network=self.networks.get(desired.network),
             memory=memory or {},
             retiring=retiring or {},
@@ -129,6 +142,7 @@ def observe(engine: Engine, router: Router, *, home: str, app_id: str = "") -> O
         others=others,
         networks=networks,
         routes=router.table(),
+        bindings=router.bindings(),
         addresses={owner: frozenset(each) for owner, each in addresses.items()},
     )
 
@@ -144,7 +158,13 @@ def read_instance(container: Container) -> Instance:
         epoch=_number(labels.get(spec.EPOCH)),
         port=_number(labels.get(spec.PORT)),
         grace_seconds=_number(labels.get(spec.GRACE, "30")),
+        bound=_bound(labels.get(spec.BOUND, "")),
     )
+
+
+def _bound(text: str) -> Sequence[tuple[PortProtocol, int]]:
+    pairs = (each.partition("/") for each in text.split(",") if each)
+    return tuple((PortProtocol(name), int(port)) for name, _, port in pairs if name in {"tcp", "udp"} and port.isdigit())
 
 
 def _number(text: str | None) -> int:

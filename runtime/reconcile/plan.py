@@ -1,22 +1,22 @@
 """From what should be and what is to the steps between. Pure: no engine, no router, no clock.
 
 The order is the same every time, over all process types: network, start the new, wait until each is healthy, switch the
-route, retire the old. So whatever fails before the switch leaves the old ones serving, and none of the steps depends on
-how far an earlier attempt got before it died.
+route and the public ports, retire the old. So whatever fails before the switch leaves the old ones serving, and none of
+the steps depends on how far an earlier attempt got before it died.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from runtime.engine.api import State
 from runtime.errors import PlatformError
-from runtime.reconcile.observe import Instance, InstanceMemory, Observed, remember_crash
-from runtime.reconcile.spec import AppSpec, CheckKind, ProcessSpec, RouteSetting
-from runtime.router.api import Route, RouteState
+from runtime.reconcile.observe import BoundEndpoint, Instance, InstanceMemory, Observed, remember_crash
+from runtime.reconcile.spec import AppSpec, BoundPort, CheckKind, ProcessSpec, RouteSetting
+from runtime.router.api import Binding, PortProtocol, Route, RouteState
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,26 @@ class SwitchRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    bound: BoundPort
+    binding: Binding
+    instances: Sequence[str]
+
+    def __str__(self) -> str:
+        targets = ", ".join(f"{name}:{self.bound.port}" for name in self.instances)
+        return f"bind {self.bound}: {targets or 'nothing runs'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unbind:
+    protocol: PortProtocol
+    port: int
+
+    def __str__(self) -> str:
+        return f"unbind {self.protocol} {self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Retire:
     """Wait until nothing is in flight to it, stop it, remove it. May be done in the background."""
 
@@ -87,12 +107,13 @@ class Retire:
     app: str
     instance: str
     release: int
-    endpoint: str  # "" = no traffic, nothing to drain
+    endpoint: str  # "" = no HTTP traffic
     grace_seconds: int
     reason: str
+    bound: Sequence[BoundEndpoint] = ()
 
     def __str__(self) -> str:
-        verb = "drain and stop" if self.endpoint else "stop"
+        verb = "drain and stop" if self.endpoint or self.bound else "stop"
         return f"{verb} {self.instance} of v{self.release}: {self.reason}"
 
 
@@ -123,7 +144,7 @@ class RemoveNetwork:
         return f"network {self.app}: remove"
 
 
-Step = EnsureNetwork | Start | Wait | SwitchRoute | Retire | Remove | RemoveRoute | RemoveNetwork
+Step = EnsureNetwork | Start | Wait | SwitchRoute | Bind | Unbind | Retire | Remove | RemoveRoute | RemoveNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +221,18 @@ class _Planner:
             for index in range(1, spec.quantity + 1):
                 self._decide(spec, index)
         self._part_with_the_rest()
-        before, after = self._routes()
+        before, after = self._switches()
         waits = self._waits()
         steps: list[Step] = []
         if self.blocked:
-            steps = [before] if before else []
-            return Plan(self.desired.app, steps, self.notes, self.memory, min(self.due, default=None))
+            return Plan(self.desired.app, before, self.notes, self.memory, min(self.due, default=None))
         if self.starts and self.desired.network and self.observed.network is None:
             desired = self.desired
             steps.append(EnsureNetwork(desired.app, desired.app_id, desired.network, desired.subnet))
-        steps += [before] if before else []
+        steps += before
         steps += self.starts
         steps += waits
-        steps += [after] if after else []
+        steps += after
         steps += self.retires
         steps += self.removes
         return Plan(self.desired.app, steps, self.notes, self.memory, min(self.due, default=None))
@@ -340,13 +360,48 @@ class _Planner:
                 endpoint=each.endpoint,
                 grace_seconds=each.grace_seconds,
                 reason=reason,
+                bound=each.bound_endpoints,
             )
         )
 
-    # ------------------------------------------------------------ the route
+    # ------------------------------------------------------------ the route and the public ports
+
+    def _switches(self) -> tuple[list[Step], list[Step]]:
+        """Some at once, which take instances out that are no longer there, and some for when the new are healthy."""
+        route_before, route_after = self._routes()
+        ports_before, new_ports, ports_after = self._ports()
+        before = [*([route_before] if route_before else []), *ports_before]
+        return before, [*new_ports, *([route_after] if route_after else []), *ports_after]
+
+    def _ports(self) -> tuple[list[Step], list[Step], list[Step]]:
+        """Those at once; those that were not bound before: they come before anything is switched, since another process
+        may have the port; and the rest."""
+        serving = [(each.process, each.index, each.name, each.container.address) for each in self.kept]
+        serving += [(each.spec.process, each.index, each.instance, each.address) for each in self.starts]
+        serving.sort(key=lambda item: item[1])
+        alive = {each.container.address: each.name for each in self.observed.instances if each.is_running}
+        current = dict(self.observed.bindings)
+        before: list[Step] = []
+        new: list[Step] = []
+        after: list[Step] = []
+        wanted = [(spec, bound) for spec in self.desired.processes for bound in spec.bound]
+        for spec, bound in wanted:
+            final = [(name, address) for process, _, name, address in serving if process == spec.process]
+            binding = current.get(bound.key)
+            if binding is not None and (self.starts or self.blocked):
+                left = [each for each in binding.addresses if _ip(each) in alive]
+                if len(left) != len(binding.addresses):
+                    current[bound.key] = binding = replace(binding, addresses=tuple(left))
+                    before.append(Bind(bound, binding, [alive[_ip(each)] for each in left]))
+            addresses = tuple(f"{address}:{bound.port}" for _, address in final)
+            if binding is None or tuple(binding.addresses) != addresses:
+                made = Binding(self.desired.app, bound.protocol, bound.public_port, addresses)
+                (new if binding is None else after).append(Bind(bound, made, [name for name, _ in final]))
+        keys = {bound.key for _, bound in wanted}
+        after += [Unbind(*key) for key in sorted(self.observed.bindings) if key not in keys]
+        return before, new, after
 
     def _routes(self) -> tuple[SwitchRoute | None, SwitchRoute | None]:
-        """One at once, which takes instances out that are no longer there, and one for when the new are healthy."""
         observed = self.observed.route
         serving = [(each.name, each.endpoint) for each in self.kept if each.endpoint]
         serving += [(each.instance, f"{each.address}:{each.spec.port}") for each in self.starts if each.spec.port]
@@ -382,11 +437,17 @@ class _Planner:
     def _waits(self) -> list[Wait]:
         """For the new, and for those whose start an earlier attempt did not live to see through."""
         routed = set(self.observed.route.addresses) if self.observed.route else set()
+        bound = {address for binding in self.observed.bindings.values() for address in binding.addresses}
         replaced = {each.instance.partition(".")[0] for each in self.retires}
         host = self.desired.hosts[0].removeprefix("*.") if self.desired.hosts else ""
         waits = []
         for each in self.kept:
-            if each.endpoint not in routed if each.endpoint else self.replacing and each.process in replaced:
+            ends = {address for _, address in each.bound_endpoints}
+            if each.endpoint or ends:
+                is_on_trial = (each.endpoint and each.endpoint not in routed) or not ends <= bound
+            else:
+                is_on_trial = self.replacing and each.process in replaced
+            if is_on_trial:
                 spec, container = self.specs[each.process], each.container
                 waits.append(Wait(each.name, spec, container.address, host, container.id, not self.replacing))
         waits += [Wait(each.instance, each.spec, each.address, host, recovers=each.recovers) for each in self.starts]
@@ -430,11 +491,16 @@ class _Planner:
         steps: list[Step] = []
         if self.observed.route is not None:
             steps.append(RemoveRoute(self.desired.app))
+        steps += [Unbind(*key) for key in sorted(self.observed.bindings)]
         steps += self.retires
         steps += self.removes
         if self.observed.network is not None:
             steps.append(RemoveNetwork(self.desired.app, self.observed.network.name))
         return Plan(self.desired.app, steps, look_again_at=min(self.due, default=None))
+
+
+def _ip(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
 
 
 def _same(one: Route, other: Route) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from runtime.router.api import PortProtocol, PublicPort
+
 # Labels by which we know our containers.
 APP = "paas.app"  # the app's name
 APP_ID = "paas.app-id"
@@ -19,6 +21,7 @@ KIND = "paas.kind"  # "instance" | "release" | "run" | "build"
 HOME = "paas.home"  # which platform on this engine it belongs to
 EPOCH = "paas.epoch"  # AppSpec.restart_epoch it was started for
 PORT = "paas.port"  # where it serves HTTP; absent when it gets no traffic
+BOUND = "paas.bound"  # its ports that public ports lead to: "tcp/9000,udp/9001"; absent when there are none
 GRACE = "paas.grace"  # seconds between SIGTERM and SIGKILL, as they were when it was started
 
 INSTANCE = "instance"  # the value of KIND for what convergence looks after
@@ -50,6 +53,23 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundPort:
+    """A port of a process type that a public port leads to."""
+
+    protocol: PortProtocol
+    port: int
+    public_address: str
+    public_port: int
+
+    @property
+    def key(self) -> PublicPort:
+        return self.protocol, self.public_port
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.public_address}:{self.public_port}"
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """One process type of one release."""
 
@@ -60,6 +80,7 @@ class ProcessSpec:
     environment: Mapping[str, str]
     release: int
     port: int = 0  # HTTP; 0 = receives no traffic
+    bound: Sequence[BoundPort] = ()
     memory_bytes: int = 512 * 1024 * 1024
     cpu_shares: int = 1024
     pids: int = 1024

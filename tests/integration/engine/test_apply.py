@@ -219,6 +219,14 @@ def test_what_a_port_answers_is_told_apart(reply: bytes | None, status: int) -> 
         assert checks.answers("127.0.0.1", port, "/", "hello.example", 0.3) == status
 
 
+def test_a_closed_udp_port_is_told_from_an_open_one() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as there:
+        there.bind(("127.0.0.1", 0))
+        port = there.getsockname()[1]
+        assert checks.takes_datagrams("127.0.0.1", port)
+    assert not checks.takes_datagrams("127.0.0.1", port)
+
+
 def test_a_closed_port_takes_no_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

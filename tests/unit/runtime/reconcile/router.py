@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.router.api import Route
+from runtime.router.api import PortProtocol, Route
 from runtime.router.memory import MemoryRouter
 
 
@@ -15,6 +15,12 @@ class WatchedRouter(MemoryRouter):
     def put(self, route: Route) -> None:
         super().put(route)
         self.history.append(self.table()[route.app])
+
+    def binding_drained(self, protocol: PortProtocol, address: str, *, timeout_seconds: float) -> bool:
+        bound = (each for key, binding in self.bindings().items() if key[0] == protocol for each in binding.addresses)
+        assert address not in bound, "drained while it is still bound"
+        self.drains.append((protocol, address))
+        return super().binding_drained(protocol, address, timeout_seconds=timeout_seconds)
 
     def drained(self, app: str, address: str, *, timeout_seconds: float) -> bool:
         route = self.get(app)

@@ -10,8 +10,8 @@ from runtime.engine.api import Container, Network, State
 from runtime.reconcile import spec as labels
 from runtime.reconcile.observe import Observed, read_instance
 from runtime.reconcile.plan import Plan, SwitchRoute, plan
-from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
-from runtime.router.api import Route, RouteState
+from runtime.reconcile.spec import AppSpec, BoundPort, CheckKind, HealthCheck, ProcessSpec
+from runtime.router.api import Binding, PortProtocol, PublicPort, Route, RouteState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SUBNET = "10.210.0.0/28"
@@ -43,6 +43,14 @@ def worker(release: int = 7, quantity: int = 1, **fields: object) -> ProcessSpec
     return web(release, quantity, **{**values, **fields})
 
 
+def tcp(port: int, public_port: int) -> BoundPort:
+    return BoundPort(PortProtocol.TCP, port, "0.0.0.0", public_port)
+
+
+def udp(port: int, public_port: int) -> BoundPort:
+    return BoundPort(PortProtocol.UDP, port, "0.0.0.0", public_port)
+
+
 def app(*processes: ProcessSpec, **fields: object) -> AppSpec:
     values: dict[str, object] = {
         "app": "hello",
@@ -62,6 +70,7 @@ class World:
     def __init__(self) -> None:
         self.containers: list[Container] = []
         self.route: Route | None = None
+        self.bindings: dict[PublicPort, Binding] = {}
         self.network: Network | None = Network("n1", "paas-hello", SUBNET, {})
         self.memory: Mapping[str, object] = {}
         self.retiring: dict[str, datetime] = {}
@@ -80,6 +89,7 @@ class World:
             labels.EPOCH: str(epoch),
             labels.PORT: str(spec.port),
             labels.GRACE: "30",
+            labels.BOUND: ",".join(f"{each.protocol}/{each.port}" for each in spec.bound),
         }
         container = Container(
             id=container_id,
@@ -112,6 +122,10 @@ class World:
     def routes(self, *hosts: int, state: RouteState = RouteState.UP) -> None:
         self.route = Route("hello", HOSTS, state, tuple(f"10.210.0.{host}:8000" for host in hosts))
 
+    def binds(self, bound: BoundPort, *hosts: int) -> None:
+        addresses = tuple(f"10.210.0.{host}:{bound.port}" for host in hosts)
+        self.bindings[bound.key] = Binding("hello", bound.protocol, bound.public_port, addresses)
+
     def ends(self, container_id: str, *, code: int = 1) -> None:
         self.containers = [
             replace(each, state=State.EXITED, exit_code=code, finished_at=self.now) if each.id == container_id else each
@@ -122,6 +136,7 @@ class World:
         return Observed(
             instances=[read_instance(each) for each in self.containers],
             route=self.route,
+            bindings=self.bindings,
             network=self.network,
             memory=self.memory,  # type: ignore[arg-type]
             retiring=self.retiring,
