@@ -220,7 +220,9 @@ def test_a_worker_that_fails_stops_the_whole_release(platform: Platform) -> None
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500, checks.NOT_HTTP, checks.CLOSED, checks.SILENT])
 def test_any_sign_of_life_on_the_port_is_enough_for_a_tcp_check(platform: Platform, status: int) -> None:
-    platform.converge(app(platform.image(web(1, health=QUICK), Behaviour(http_status=status))))
+    patience = 0.2 if status == checks.SILENT else 5.0  # silence is enough when the time is up, the others at once
+    health = HealthCheck(CheckKind.TCP, start_seconds=patience, timeout_seconds=0.05)
+    platform.converge(app(platform.image(web(1, health=health), Behaviour(http_status=status))))
     assert platform.running() == ["web.1 v1"]
 
 
