@@ -255,7 +255,10 @@ def _run(build: Build, claim: _Claim) -> None:
             )
         _check_still_wanted(build)
         if build.image is None:
-            with _turn(claim), pushing(claim.check):
+            with (
+                _turn(claim),
+                pushing(claim.check, on_wait=lambda: console.step("Waiting for old images to be cleared away")),
+            ):
                 _make_image(build, config, console)
         if build.release is None:
             _make_release(build)
@@ -352,6 +355,9 @@ def _record_image(build: Build, result: BuildResult) -> Image:
             "buildpacks": list(result.buildpacks),
             "commit": build.new,
             "commit_subject": build.commit_subject,
+            # It may have been collected before, and is back now.
+            "collected_at": None,
+            "is_in_registry": True,
         },
     )
     set_tag(build.app, f"git-{build.new[:12]}", image)

@@ -7,7 +7,7 @@ import click
 from paas.builds.selectors import build_output, get_build
 from paas.builds.services import cancel_build
 from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
-from paas.wiring import builder
+from paas.convergence.cleanup import clear_caches
 
 
 @click.command("builds")
@@ -76,7 +76,7 @@ def cancel(app_name: str, number: str | None) -> None:
 @click.command("cache:clear")
 def clear_cache() -> None:
     """Forget cached dependencies of all apps; the next builds make them anew."""
-    click.echo(f"Dropped {builder().prune(0)} cache entries.", err=True)
+    click.echo(f"Dropped {clear_caches(wait_seconds=60)} cache entries.", err=True)
 
 
 COMMANDS = [list_builds, output, cancel, clear_cache]

@@ -14,19 +14,18 @@ from paas.apps.selectors import repository_path
 from paas.apps.services import forget_invitations
 from paas.builds.models import ACTIVE
 from paas.builds.services import forget_builds
+from paas.convergence.cleanup import clean_up
 from paas.core import audit
 from paas.core.redis import lease
-from paas.wiring import builder
-from runtime.errors import Failure
+from runtime.errors import Conflict, EngineError, Failure, RegistryError
 from runtime.git.repository import housekeep
 
 log = structlog.get_logger()
-CACHE_SECONDS = 30 * 86400
 
 
 def tidy() -> None:
-    """Pack repositories, drop quarantines nobody finished, old build logs and dependency layers unused for a month, and
-    what ran out: sessions, tokens, invitations, the oldest part of the audit log."""
+    """Pack repositories, drop quarantines nobody finished, old build logs, expired images and unused caches, and what ran
+    out: sessions, tokens, invitations, the oldest part of the audit log."""
     with lease("tidy") as held:
         if held is None:
             return
@@ -43,5 +42,7 @@ def tidy() -> None:
         forget_invitations()
         if settings.ENV.audit_days:
             audit.forget_before(timezone.now() - timedelta(days=settings.ENV.audit_days))
-        dropped = builder().prune(CACHE_SECONDS)
-        log.info("tidied", cache_entries_dropped=dropped)
+        try:
+            clean_up(by=None, check=held.check)
+        except (Conflict, RegistryError, EngineError) as exc:
+            log.warning("not_cleaned_up", error=exc.id, reason=exc.message)  # tomorrow, then

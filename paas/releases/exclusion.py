@@ -18,9 +18,12 @@ _PAUSE_SECONDS = 0.1
 
 
 @contextmanager
-def pushing(check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Any number at a time. Waits for a collection to end; `check` is called meanwhile and may raise."""
+def pushing(check: Callable[[], None] = lambda: None, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Any number at a time. Waits for a collection to end: `on_wait` is called when it has to, and `check`, which may
+    raise, meanwhile."""
     with _file() as file:
+        if not _locked(file, fcntl.LOCK_SH):
+            on_wait()
         while not _locked(file, fcntl.LOCK_SH):
             check()
             time.sleep(_PAUSE_SECONDS)

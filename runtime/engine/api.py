@@ -125,6 +125,12 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineImage:
+    reference: str  # host/repository@sha256:…
+    size_bytes: int  # with layers that others share
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     version: str
     api_version: str
@@ -169,7 +175,13 @@ class Engine(Protocol):
         ...
 
     def has_image(self, reference: str) -> bool: ...
-    def remove_image(self, reference: str) -> None: ...
+    def images(self, prefix: str) -> Sequence[EngineImage]:
+        """Those pulled by digest under a reference that starts so: `127.0.0.1:5000/`."""
+        ...
+
+    def remove_image(self, reference: str) -> None:
+        """Nothing happens when it is not there; one that a container was made of is refused: `EngineError`."""
+        ...
 
     # containers
     def create(self, spec: ContainerSpec) -> str:

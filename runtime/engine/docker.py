@@ -31,6 +31,7 @@ from runtime.engine.api import (
     Attached,
     Container,
     ContainerSpec,
+    EngineImage,
     EngineInfo,
     Event,
     Exit,
@@ -105,6 +106,14 @@ class DockerEngine:
         except ImageMissing:
             return False
         return True
+
+    def images(self, prefix: str) -> Sequence[EngineImage]:
+        return [
+            EngineImage(reference, int(entry.get("Size") or 0))
+            for entry in self._json("GET", "/images/json")
+            for reference in entry.get("RepoDigests") or ()
+            if reference.startswith(prefix)
+        ]
 
     def remove_image(self, reference: str) -> None:
         try:

@@ -24,6 +24,7 @@ from runtime.engine.api import (
     Attached,
     Container,
     ContainerSpec,
+    EngineImage,
     EngineInfo,
     Event,
     Exit,
@@ -155,8 +156,16 @@ class MemoryEngine:
         with self._call():
             return reference in self._images
 
+    def images(self, prefix: str) -> Sequence[EngineImage]:
+        with self._call():
+            return [
+                EngineImage(reference, 1_000_000) for reference in sorted(self._images) if reference.startswith(prefix)
+            ]
+
     def remove_image(self, reference: str) -> None:
         with self._call():
+            if any(each.container.image == reference for each in self._processes.values()):
+                raise EngineError(f"{reference} is used by a container.", id="conflict")
             self._images.discard(reference)
 
     # ---------------------------------------------------------------- containers

@@ -151,6 +151,14 @@ class EngineContract:
         assert engine.has_image(image)
         engine.pull(image)  # asks no registry
 
+    def test_an_image_that_a_container_is_made_of_stays(self, engine, create, image) -> None:
+        create("serve")
+        with pytest.raises(EngineError) as caught:
+            engine.remove_image(image)
+        assert caught.value.id == "conflict"
+        assert engine.has_image(image)
+        engine.remove_image(f"{image}-unknown")
+
     def test_list_finds_containers_by_labels_whatever_their_state(self, engine, create, prefix) -> None:
         web = create("serve", labels={"kind": "web"})
         gone = create("hello", labels={"kind": "job"})

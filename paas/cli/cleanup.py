@@ -1,0 +1,38 @@
+"""cleanup."""
+
+from __future__ import annotations
+
+import click
+
+from paas.cli.common import acting_user, table
+from paas.convergence.cleanup import clean_up, expired_everywhere
+
+
+@click.command("cleanup")
+@click.option("--dry-run", is_flag=True, help="Only show which images would go.")
+@click.option("--wait", default=60, show_default=True, help="Seconds to wait for running builds.")
+def cleanup(dry_run: bool, wait: int) -> None:
+    """Remove expired images and unused caches from registry and engine, as happens daily by itself."""
+    if dry_run:
+        gone = expired_everywhere()
+        table(
+            ((each.app, each.digest[:19], f"{each.size_bytes / 1e6:.1f} MB", _versions(each.versions)) for each in gone),
+            ("app", "image", "size", "of"),
+        )
+        click.echo(f"{len(gone)} images would go.", err=True)
+        return
+    click.echo("Cleaning up… ", nl=False, err=True)
+    done = clean_up(by=acting_user(), wait_seconds=wait)
+    click.echo(f"done in {done.seconds:.1f} s", err=True)
+    click.echo(
+        f"{done.images} images and {done.cache_images} caches are gone from the registry, {done.engine_images} images"
+        f" from the engine; the registry is {done.freed_bytes / 1e6:.1f} MB smaller."
+    )
+
+
+def _versions(versions: tuple[int, ...]) -> str:
+    shown = ", ".join(f"v{version}" for version in versions[:6])
+    return shown + f" and {len(versions) - 6} more" * (len(versions) > 6) if versions else "no release"
+
+
+COMMANDS = [cleanup]
