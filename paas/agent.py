@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 
 from paas import env as environment
 from paas.logging import configure
+from paas.logs.collecting import LogCollecting
 from paas.metrics.sampling import KEEP_ROUNDS, QUEUE, ROUND_SECONDS, Sampler, Watched
 from runtime.engine.api import State
 from runtime.engine.docker import DockerEngine
@@ -47,6 +48,7 @@ class Agent:
         self._queue = Celery("agent", broker=env.broker_url, set_as_current=False)
         self._queue.conf.task_default_queue = "default"
         self._has_changed = threading.Event()
+        self._logs = LogCollecting(env, self._engine, self._redis)
         self._router_home = env.home / "router"
         self._sampler = Sampler(
             usage=(usage := ContainerUsage()).of, traffic=self._traffic, machine=lambda: machine_usage(env.home)
@@ -56,6 +58,7 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         threading.Thread(target=self._watch, daemon=True, name="engine events").start()
         threading.Thread(target=self._sample, daemon=True, name="samples").start()
+        self._logs.start()
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
             if self._is_time_to_tidy():
@@ -63,6 +66,7 @@ class Agent:
             sweep_at = time.monotonic() + SWEEP_SECONDS
             while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
                 self._beat()
+        self._logs.stop()
 
     def _is_time_to_tidy(self) -> bool:
         """Once a day, however often the platform is started."""
@@ -80,6 +84,7 @@ class Agent:
                     seen = event.at
                     if event.action in CHANGING:
                         self._has_changed.set()
+                        self._logs.look()
                     if event.action in INTERESTING and self._is_instance_of_ours(event.labels):
                         self._send("convergence.converge", event.labels[APP_ID])
             except EngineError as exc:
@@ -147,6 +152,7 @@ class Agent:
 def main() -> None:
     env = environment.load()
     configure(env.log_format)
+    threading.stack_size(512 * 1024)  # one thread waits for the lines of each container
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -56,6 +56,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_MAX_PUSH_MB", "256", "Largest pack that a push may send."),
     Variable("PAAS_APP_MEMORY_MB", "512", "Default memory limit of an instance."),
     Variable("PAAS_AUDIT_DAYS", "365", "How long the audit log is kept; 0 for ever."),
+    Variable("PAAS_LOG_APP_MB", "64", "Disk that the log of one app may take, packed. Its oldest part goes first."),
+    Variable("PAAS_LOG_TOTAL_MB", "2048", "Disk that the logs of all apps may take together; who has most loses first."),
+    Variable("PAAS_LOG_DAYS", "30", "Days after which a part of an app's log is deleted."),
     Variable("PAAS_DEBUG", "0", "1 shows tracebacks in the browser. Never in production."),
     Variable("PAAS_LOG_FORMAT", "text", "`json` for one JSON object a line."),
 )
@@ -98,6 +101,9 @@ class Env:
     max_push_bytes: int
     app_memory_bytes: int
     audit_days: int
+    log_app_bytes: int
+    log_total_bytes: int
+    log_days: int
     debug: bool
     log_format: str
     external_registry: bool = field(default=False)
@@ -112,6 +118,11 @@ class Env:
     def run_dir(self) -> Path:
         """Unix sockets: web.sock, git.sock, streams.sock, redis.sock."""
         return self.home / "run"
+
+    @property
+    def app_logs(self) -> Path:
+        """What apps said: a folder for each, by its id."""
+        return self.home / "logs" / "apps"
 
     @property
     def broker_url(self) -> str:
@@ -205,6 +216,9 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         max_push_bytes=number("PAAS_MAX_PUSH_MB", 256) * 1024 * 1024,
         app_memory_bytes=number("PAAS_APP_MEMORY_MB", 512) * 1024 * 1024,
         audit_days=number("PAAS_AUDIT_DAYS", 365),
+        log_app_bytes=number("PAAS_LOG_APP_MB", 64, lambda n: n > 0) * 1024 * 1024,
+        log_total_bytes=number("PAAS_LOG_TOTAL_MB", 2048, lambda n: n > 0) * 1024 * 1024,
+        log_days=number("PAAS_LOG_DAYS", 30, lambda n: 0 < n <= 3650),
         debug=text("PAAS_DEBUG", "0") == "1",
         log_format=text("PAAS_LOG_FORMAT", "text"),
         external_registry=bool(text("PAAS_REGISTRY_URL")),

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
+from paas.core.redis import wait_until_collected
 from runtime.builder.api import Builder, HostSettings
 from runtime.engine.api import Engine
 from runtime.router.api import Router
@@ -71,7 +72,13 @@ def router() -> Router:
 def applier() -> Applier:
     from runtime.reconcile.apply import Applier
 
-    return Applier(engine(), router(), home=str(settings.ENV.home), drain_seconds=DRAIN_SECONDS)
+    return Applier(
+        engine(),
+        router(),
+        home=str(settings.ENV.home),
+        drain_seconds=DRAIN_SECONDS,
+        before_remove=wait_until_collected,
+    )
 
 
 @_once

@@ -1,10 +1,9 @@
-"""ps, ps:scale, ps:restart, logs, run."""
+"""ps, ps:scale, ps:restart, run."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import select
 import shlex
 import signal
@@ -15,8 +14,6 @@ import threading
 import time
 import tty
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -24,13 +21,10 @@ from paas.apps.models import App
 from paas.apps.services import restart_app
 from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json, table
 from paas.convergence import oneoff
-from paas.convergence.selectors import instance_containers
 from paas.formation.selectors import formation
 from paas.formation.services import scale as scale_app
-from paas.wiring import engine
-from runtime.engine.api import Attached, Container, LogLine
+from runtime.engine.api import Attached
 from runtime.errors import EngineError, InvalidInput, PlatformError
-from runtime.reconcile.spec import INDEX, PROCESS
 
 
 def wait_until_observed(app: App, what: str) -> None:
@@ -119,63 +113,6 @@ def restart(app_name: str) -> None:
     wait_until_observed(app, f"Restarting {app_name}")
 
 
-@click.command("logs")
-@app_option
-@click.option("-t", "--tail", is_flag=True, help="Go on with what comes.")
-@click.option("-n", "--num", default=100, show_default=True, help="How many lines of each instance to begin with.")
-@click.option("-p", "--process", "wanted", help="Only this process type or instance: web, web.1.")
-def logs(app_name: str, tail: bool, num: int, wanted: str | None) -> None:
-    """Print what the instances wrote."""
-    app = find_app(app_name)
-
-    def is_wanted(container: Container) -> bool:
-        return wanted in (None, container.labels[PROCESS], _name(container))
-
-    if not tail:
-        lines = [
-            (line, _name(container))
-            for container in instance_containers(app)
-            if is_wanted(container)
-            for line in engine().logs(container.id, tail=num)
-        ]
-        for line, name in sorted(lines, key=lambda pair: pair[0].at or datetime.min.replace(tzinfo=UTC)):
-            _print(line, name)
-        return
-    _follow(app, num, is_wanted)
-
-
-def _follow(app: App, num: int, is_wanted: Any) -> None:
-    """Every container of the app, also those that come later."""
-    lines: queue.Queue[tuple[LogLine, str]] = queue.Queue(10_000)
-    watched: set[str] = set()
-
-    def watch(container: Container, first: int) -> None:
-        with suppress(EngineError):
-            for line in engine().logs(container.id, follow=True, tail=first):
-                lines.put((line, _name(container)))
-
-    first = num
-    while True:
-        for container in instance_containers(app):
-            if container.id not in watched and is_wanted(container):
-                watched.add(container.id)
-                threading.Thread(target=watch, args=(container, first), daemon=True).start()
-        first = 1000
-        look_again = time.monotonic() + 1
-        while (left := look_again - time.monotonic()) > 0:
-            with suppress(queue.Empty):
-                _print(*lines.get(timeout=left))
-
-
-def _name(container: Container) -> str:
-    return f"{container.labels[PROCESS]}.{container.labels[INDEX]}"
-
-
-def _print(line: LogLine, name: str) -> None:
-    at = (line.at or datetime.now(tz=UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")
-    click.echo(f"{at}+00:00 app[{name}]: {line.text}")
-
-
 @click.command("run", context_settings={"ignore_unknown_options": True})
 @app_option
 @click.option("--no-tty", is_flag=True, help="Pipes instead of a terminal, even in one.")
@@ -230,4 +167,4 @@ def _resize(attached: Attached) -> None:
         attached.resize(rows, columns)
 
 
-COMMANDS = [ps, scale, restart, logs, run]
+COMMANDS = [ps, scale, restart, run]

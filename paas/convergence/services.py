@@ -22,6 +22,7 @@ from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
 from paas.convergence.selectors import labels_of
 from paas.convergence.spec import app_spec, environment
+from paas.core import applog
 from paas.core.queue import send
 from paas.core.redis import Lease, LeaseLost, announce_change, is_raised, lease, raise_flag, signal, take_flag
 from paas.releases import services as releases
@@ -233,6 +234,7 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
         _apply(app, steps, narrate=lambda line: out.write(f"       {line}"), check=check)
         if releases.finish_release(release):
             log.info("release_succeeded", app=app.name, release=release.version)
+            applog.say(app.pk, app.name, "release", f"v{release.version} is live", release=release.version)
         else:
             send("convergence.converge", str(app.pk))  # stopped at the last moment: back to what is current
     except BootFailed as exc:
@@ -242,6 +244,8 @@ def _roll_out(app: App, release: Release, held: Lease) -> None:
         exc.message, exc.hint = out.mask(exc.message), out.mask(exc.hint)  # it may quote what the app printed
         releases.fail_release(release, exc)
         log.info("release_failed", app=app.name, release=release.version, error=exc.id)
+        words = f"v{release.version} failed: {exc.message.splitlines()[0] if exc.message else exc.id}"
+        applog.say(app.pk, app.name, "release", words, release=release.version)
     except PlatformError as exc:
         if isinstance(exc, Retryable):
             out.write(f" !     {exc.message} Trying again.")
@@ -383,6 +387,9 @@ def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]
         row.crash_container_id, row.not_before = remembered.container_id, remembered.not_before
         row.save()
         now[key] = _told(row)
+        if now[key] != told.get(key):
+            words = f"{row.state}: {row.reason}" if row.reason else str(row.state)
+            applog.say(app.pk, app.name, str(row), f"State changed to {words}", release=desired.release)
     for row in before.values():
         row.delete()
     if now != told:
@@ -459,5 +466,6 @@ def _take_down(app: App, held: Lease) -> None:
         log_path(log_id).unlink(missing_ok=True)
     name = app.name
     announce_change(app.pk)
+    applog.forget(app.pk)
     app.delete()
     log.info("app_destroyed", app=name)

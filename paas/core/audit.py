@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from paas.core.applog import say_event
 from paas.core.models import AuditEvent
 
 MASK = "••••••"
@@ -59,6 +60,8 @@ def record(
     origin = _origin.get()
     email = getattr(by, "email", "")
     words = [action, app_name, email, *_words(before), *_words(after), *_words(detail)]
+    if app_id is not None:
+        say_event(action, by=by, app_id=app_id, app_name=app_name, detail=detail)
     return AuditEvent.objects.create(
         actor=by,
         actor_email=email,

@@ -126,6 +126,16 @@ def announce_change(app_id: object) -> None:
     transaction.on_commit(lambda: append_to_stream("paas:changes", fields, keep=1000, lifetime_seconds=24 * 3600))
 
 
+def wait_until_collected(container_id: str) -> None:
+    """What a container that has ended said is in the log store then; or a second has passed, or no agent lives."""
+    try:
+        is_collecting = bool(client().exists("paas:agent"))
+    except redis.RedisError:
+        return
+    if is_collecting:
+        Waiter(f"collected:{container_id}").wait(1)
+
+
 class Waiter:
     """Remembers what it has seen, so that a signal between two waits is not lost."""
 

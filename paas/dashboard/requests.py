@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from paas.accounts.models import User
 from paas.apps.models import App, Role
@@ -38,3 +39,26 @@ class Access:
 
 def access_to(app: App, user: User) -> Access:
     return Access(role_in(app, user) or Role.VIEWER)
+
+
+class LogFields(TypedDict):
+    source: str
+    process: str
+    release: str
+    since: str
+    until: str
+    text: str
+    is_pattern: bool
+
+
+def log_fields(given: QueryDict) -> LogFields:
+    """The fields of the form that filters a log, for `paas.logs.selectors.log_filter`."""
+    return {
+        "source": given.get("source", ""),
+        "process": given.get("process", ""),
+        "release": given.get("release", ""),
+        "since": given.get("since", ""),
+        "until": given.get("until", ""),
+        "text": given.get("q", ""),
+        "is_pattern": given.get("regex") == "1",
+    }

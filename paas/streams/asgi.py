@@ -19,7 +19,7 @@ import redis.asyncio  # noqa: E402
 from paas import env as environment  # noqa: E402
 from paas.streams import sse  # noqa: E402
 from paas.streams.grants import Answer, Grants, Question, WebUnavailable  # noqa: E402
-from paas.streams.readers import ChangesReader, FileReader, Reader  # noqa: E402
+from paas.streams.readers import ChangesReader, FileReader, LogReader, Reader  # noqa: E402
 from paas.streams.watch import Changes, EntryId, Files, parse_id  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,8 @@ class Streams:
     def _reader(self, grant: Mapping[str, Any], after: str, seen: EntryId) -> Reader:
         if grant["kind"] == "file":
             return FileReader(self._env.home / "builds", grant, after, files=self.files, changes=self.changes, seen=seen)
+        if grant["kind"] == "logs":
+            return LogReader(self._env.app_logs, grant, after, self.files)
         return ChangesReader(grant, parse_id(after) if after else seen, self.changes)
 
     async def _relay(self, reader: Reader, question: Question, send: Send) -> None:

@@ -12,8 +12,12 @@ from uuid import UUID
 
 from paas.streams import sse
 from paas.streams.watch import Changes, EntryId, Files, write_id
+from runtime.errors import UserError
+from runtime.logs.read import AppLogReader, Filter
+from runtime.logs.record import Position
 
 CHUNK = 64 * 1024
+MOST_LINES = 500
 
 
 class Reader(Protocol):
@@ -111,6 +115,44 @@ class FileReader:
 
     def last_words(self) -> bytes:
         return b"" if self._outcome is None else sse.event("end", self._outcome, id=str(self._lines))
+
+
+class LogReader:
+    """The tail of an app's log, filtered. An event's id is the position after its last line."""
+
+    def __init__(self, folder: Path, grant: Mapping[str, Any], after: str, files: Files) -> None:
+        self._folder = folder / str(UUID(grant["app"]))
+        self._log = AppLogReader(self._folder)
+        self._wanted = Filter.load(grant["filter"])
+        self._position = Position.parse(after) or self._log.end()
+        self._files = files
+        self.woken = asyncio.Event()
+
+    def watching(self) -> Any:
+        return self._files.watching(self._folder, self.woken, self._log.end)
+
+    async def pull(self) -> bytes:
+        try:
+            before = self._position
+            lines, self._position = await asyncio.to_thread(self._log.after, before, self._wanted, MOST_LINES)
+        except UserError as exc:  # a pattern that takes too long
+            return sse.event("refused", {"message": exc.message})
+        if not lines:
+            return b""
+        told = [
+            {"at": line.stamp, "label": line.label, "source": line.source, "text": line.plain, "release": line.release}
+            for line in lines
+        ]
+        return sse.event("log", {"lines": told}, id=str(self._position))
+
+    def renew(self, grant: Mapping[str, Any]) -> None:
+        self._wanted = Filter.load(grant["filter"])
+
+    def wants_renewal(self) -> bool:
+        return False
+
+    def last_words(self) -> bytes:
+        return b""
 
 
 class ChangesReader:

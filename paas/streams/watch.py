@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import sys
 from collections import deque
@@ -26,17 +25,18 @@ BEGINNING: EntryId = (0, 0)
 
 
 class Files:
-    """One look each tenth of a second at a file that somebody reads, however many they are."""
+    """One look each tenth of a second at something that grows, however many read it."""
 
     def __init__(self) -> None:
         self._events: dict[Path, set[asyncio.Event]] = {}
         self._tasks: dict[Path, asyncio.Task[None]] = {}
 
     @contextmanager
-    def watching(self, path: Path, event: asyncio.Event) -> Iterator[None]:
+    def watching(self, path: Path, event: asyncio.Event, end: Callable[[], object] | None = None) -> Iterator[None]:
+        """`end` tells how far it goes; without one `path` is a file. It answers at once: all of it is in memory."""
         self._events.setdefault(path, set()).add(event)
         if path not in self._tasks:
-            self._tasks[path] = asyncio.create_task(self._look(path))
+            self._tasks[path] = asyncio.create_task(self._look(path, end or (lambda: _size(path))))
         try:
             yield
         finally:
@@ -45,17 +45,21 @@ class Files:
                 del self._events[path]
                 self._tasks.pop(path).cancel()
 
-    async def _look(self, path: Path) -> None:
+    async def _look(self, path: Path, end: Callable[[], object]) -> None:
         seen: object = None
         while True:
             with suppress(OSError):
-                facts = os.stat(path)  # noqa: PTH116  # answers at once: the folder is in memory
-                now = (facts.st_ino, facts.st_size)
+                now = end()
                 if now != seen:
                     seen = now
                     for event in self._events.get(path, ()):
                         event.set()
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_ino, facts.st_size
 
 
 class Changes:

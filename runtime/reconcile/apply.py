@@ -112,6 +112,7 @@ class Applier:
         takes_datagrams: Callable[[str, int], bool] = checks.takes_datagrams,
         cgroup_parent: str = "",
         drain_seconds: float = 30.0,
+        before_remove: Callable[[str], None] = lambda container_id: None,  # noqa: ARG005
     ) -> None:
         self._engine = engine
         self._router = router
@@ -122,6 +123,7 @@ class Applier:
         self._takes_datagrams = takes_datagrams
         self._cgroup_parent = cgroup_parent
         self._drain_seconds = drain_seconds
+        self._before_remove = before_remove
 
     # ---------------------------------------------------------------- plans
 
@@ -192,13 +194,22 @@ class Applier:
             self._engine.stop(container_id, grace_seconds=grace_seconds)
         except ContainerMissing:
             return
+        self._remove(container_id)
+
+    def _remove(self, container_id: str) -> None:
+        """One that has ended is first given the time to have its last words kept."""
+        try:
+            if self._engine.inspect(container_id).state is State.EXITED:
+                self._before_remove(container_id)
+        except ContainerMissing:
+            return
         self._engine.remove(container_id)
 
     def _clean_up(self, step: Remove | RemoveNetwork) -> None:
         """What does not go now is found again by the next look; what is live stays live."""
         try:
             if isinstance(step, Remove):
-                self._engine.remove(step.container_id)
+                self._remove(step.container_id)
             else:
                 self._remove_network(step.name)
         except EngineUnavailable:
@@ -269,7 +280,7 @@ class Applier:
                     narrate(line.text)
                 return self._engine.wait(container_id)
         finally:
-            self._engine.remove(container_id)
+            self._remove(container_id)
 
     # ---------------------------------------------------------------- what containers are made of
 
@@ -722,7 +733,7 @@ class _Run:
             if each.step.recovers:
                 continue
             try:
-                self.engine.remove(each.container_id)
+                self.applier._remove(each.container_id)  # noqa: SLF001
             except EngineError:
                 log.warning("leftover_not_removed", extra={"container": each.container_id}, exc_info=True)
 

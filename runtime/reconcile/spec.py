@@ -23,6 +23,7 @@ EPOCH = "paas.epoch"  # AppSpec.restart_epoch it was started for
 PORT = "paas.port"  # where it serves HTTP; absent when it gets no traffic
 BOUND = "paas.bound"  # its ports that public ports lead to: "tcp/9000,udp/9001"; absent when there are none
 GRACE = "paas.grace"  # seconds between SIGTERM and SIGKILL, as they were when it was started
+LOGS = "paas.logs"  # "no": a terminal's output, which nobody would want to read in the log
 
 INSTANCE = "instance"  # the value of KIND for what convergence looks after
 

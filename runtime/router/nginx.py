@@ -536,8 +536,8 @@ http {{
   client_body_buffer_size 64k;
   client_max_body_size {max_body};
 {tls}
-  log_format paas escape=json '{{"time":"$time_iso8601","app":"$paas_app","id":"$paas_id","client":"$remote_addr",'
-    '"scheme":"$scheme","method":"$request_method","host":"$host","path":"$request_uri","status":$status,'
+  log_format paas escape=json '{{"time":"$time_iso8601","at":$msec,"app":"$paas_app","id":"$paas_id",'
+    '"client":"$remote_addr","scheme":"$scheme","method":"$request_method","host":"$host","path":"$request_uri","status":$status,'
     '"bytes_in":$request_length,"bytes_out":$bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
     '"upstream_seconds":"$upstream_response_time","agent":"$http_user_agent","referer":"$http_referer"}}';
   access_log "{logs}/access.json" paas buffer=64k flush=1s;

@@ -16,6 +16,8 @@ from paas.accounts.models import User
 from paas.apps.selectors import apps_visible_to, get_app
 from paas.builds.models import Build
 from paas.builds.selectors import get_build
+from paas.dashboard.requests import log_fields
+from paas.logs.selectors import log_filter
 from paas.releases.models import Release
 from paas.releases.selectors import get_release
 
@@ -62,6 +64,16 @@ def release(user: User, name: str, version: int) -> dict[str, object]:
     return _log(maker or found, found)
 
 
+@require_GET
+def app_log(request: HttpRequest, name: str) -> JsonResponse:
+    """Asked with the fields of the form on the page of logs."""
+    if not isinstance(request.user, User):
+        return JsonResponse({}, status=401)
+    app = get_app(request.user, name)
+    wanted = log_filter(app, request.user, **log_fields(request.GET))
+    return JsonResponse({"kind": "logs", "app": str(app.pk), "filter": wanted.dump()})
+
+
 @_grant
 def changes_of_app(user: User, name: str) -> dict[str, object]:
     app = get_app(user, name)
@@ -78,6 +90,7 @@ def changes(user: User) -> dict[str, object]:
 
 urlpatterns = [
     path("-/streams/changes", changes),
+    path("-/streams/apps/<str:name>/logs", app_log),
     path("-/streams/apps/<str:name>/changes", changes_of_app),
     path("-/streams/apps/<str:name>/builds/<int:number>", build),
     path("-/streams/apps/<str:name>/releases/<int:version>", release),
