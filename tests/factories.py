@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from paas.accounts.models import User
+import pyotp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from paas.accounts.models import TwoFactor, User
 from paas.accounts.services import create_user
 from paas.apps.models import App
 from paas.apps.services import create_app
@@ -19,6 +24,17 @@ _numbers = itertools.count(1)
 
 def make_user(name: str = "alice", *, is_admin: bool = False) -> User:
     return create_user(email=f"{name}@example.com", password="correct horse battery", is_admin=is_admin)
+
+
+def make_public_key() -> str:
+    """As it stands in a .pub file, without a comment."""
+    key = Ed25519PrivateKey.generate().public_key()
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def code_of(two_factor: TwoFactor, steps: int = 0) -> str:
+    """The one-time code of now, or of so many half minutes later."""
+    return pyotp.TOTP(two_factor.secret).at(int(time.time()) + 30 * steps)
 
 
 def make_app(name: str = "hello", *, owner: User | None = None) -> App:

@@ -49,9 +49,13 @@ def users_with_numbers() -> QuerySet[WithAnnotations[User, Numbers]]:
     ).order_by("email")
 
 
+def find_user(email: str) -> User | None:
+    return User.objects.filter(email__iexact=email.strip()).first()
+
+
 def get_user(email: str) -> User:
     """Raises `NotFound`."""
-    user = User.objects.filter(email__iexact=email.strip()).first()
+    user = find_user(email)
     if user is None:
         raise NotFound(f"There is no user {email.strip()!r}.", hint="See all with: paas users", id="user_not_found")
     return user

@@ -86,6 +86,27 @@ def get_invitation(secret: str) -> Invitation:
     return invitation
 
 
+def app_invitation(app: App, invitation_id: UUID) -> Invitation:
+    """Raises `NotFound`."""
+    return _invitation(app.invitations.all(), invitation_id)
+
+
+def platform_invitations() -> QuerySet[Invitation]:
+    return Invitation.objects.select_related("app", "invited_by")
+
+
+def platform_invitation(invitation_id: UUID) -> Invitation:
+    """Any of them, for admins. Raises `NotFound`."""
+    return _invitation(platform_invitations(), invitation_id)
+
+
+def _invitation(among: QuerySet[Invitation], invitation_id: UUID) -> Invitation:
+    invitation = among.filter(pk=invitation_id).first()
+    if invitation is None:
+        raise NotFound("There is no such invitation.", hint="It may have been accepted, or revoked.")
+    return invitation
+
+
 def invitation_gone() -> NotFound:
     return NotFound(
         "This invitation can't be used.",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from django import forms
+
+from runtime.errors import Conflict, InvalidInput, UserError
 
 
 def text(*, mono: bool = True, **attributes: str) -> forms.TextInput:
@@ -24,3 +29,16 @@ class BranchForm(forms.Form):
     deploy_branch = forms.CharField(
         label="Deploy branch", max_length=200, widget=text(), help_text="Pushes to other branches are refused."
     )
+
+
+@contextmanager
+def refusals_shown(form: forms.Form, field: str | None = None) -> Iterator[None]:
+    """A service's `InvalidInput` or `Conflict` becomes an error of the form, or of one field of it."""
+    try:
+        yield
+    except (InvalidInput, Conflict) as exc:
+        form.add_error(field, words(exc))
+
+
+def words(failure: UserError) -> str:
+    return f"{failure.message} {failure.hint}".strip()

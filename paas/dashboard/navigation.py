@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import NoReverseMatch, reverse
 
@@ -32,7 +32,7 @@ RAIL = (
     Entry("Apps", "apps", "apps"),
     Entry("Host", "host", "host", for_admins=True),
     Entry("People", "people", "people", for_admins=True),
-    Entry("Audit", "audit", "audit", for_admins=True),
+    Entry("Audit", "audit", "audit"),
     Entry("Patterns", "patterns", "patterns", for_admins=True),
 )
 ACCOUNT = Entry("Account", "account", "account")
@@ -48,7 +48,16 @@ APP = (
     Entry("Logs", "logs", "audit"),
     Entry("Metrics", "metrics", "patterns"),
     Entry("Console", "console", "terminal"),
+    Entry("People", "access", "people"),
     Entry("Settings", "settings", "account"),
+)
+
+ACCOUNT_PAGES = (
+    Entry("Profile", "account", "account"),
+    Entry("Sessions", "sessions", "host"),
+    Entry("Tokens", "tokens", "key"),
+    Entry("SSH keys", "keys", "terminal"),
+    Entry("Two-factor", "two-factor", "lock"),
 )
 
 
@@ -60,6 +69,11 @@ def rail(user: User, here: str = "") -> Iterator[Link]:
 
 def account(here: str = "") -> Iterator[Link]:
     yield from _links((ACCOUNT,), here)
+
+
+def account_pages(here: str = "") -> Iterator[Link]:
+    for link in _links(ACCOUNT_PAGES, here):
+        yield replace(link, is_here=here == link.url)
 
 
 def app_pages(name: str, here: str = "") -> Iterator[Link]:

@@ -43,6 +43,11 @@ def record_sign_in(user: User, *, session_key: str, address: str, user_agent: st
     audit.record("session.create", by=user, after={"user_agent": user_agent[:300], "second_step": second_step or None})
 
 
+def record_failed_sign_in(email: str, *, step: str = "password") -> None:
+    """The same for users and for nobody, so that it takes the same time."""
+    audit.record("session.refused", by=None, email=email, step=step)
+
+
 def touch_session(session: Session, *, address: str, user_agent: str) -> None:
     """That it was seen, at most once a minute; at once when it turns up at another address."""
     now = timezone.now()

@@ -128,8 +128,19 @@ def account_links(context: dict[str, Any]) -> list[navigation.Link]:
 
 
 @register.simple_tag(takes_context=True)
+def account_pages(context: dict[str, Any]) -> list[navigation.Link]:
+    return list(navigation.account_pages(context["request"].path))
+
+
+@register.simple_tag(takes_context=True)
 def app_links(context: dict[str, Any]) -> list[navigation.Link]:
     return list(navigation.app_pages(context["app"].name, context["request"].path))
+
+
+@register.filter
+def action_group(action: str) -> str:
+    """The first part of an action of the audit log: `access` of `access.add`."""
+    return action.partition(".")[0]
 
 
 @register.filter

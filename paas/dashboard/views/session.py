@@ -1,19 +1,210 @@
-"""Signing in and out."""
+"""Signing in, with a second step where there is one; signing out; accepting an invitation."""
 
 from __future__ import annotations
 
-from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView, LogoutView
+import time
+
+import structlog
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth.password_validation import password_validators_help_texts
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
 from django.urls import path
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from paas.accounts import throttle
+from paas.accounts.models import User
+from paas.accounts.services import accept_second_step, end_session, record_failed_sign_in, record_sign_in
+from paas.accounts.services.two_factor import has_two_factor
+from paas.accounts.services.users import MAX_PASSWORD
+from paas.accounts.sessions import LIFETIME, SessionStore
+from paas.accounts.throttle import TooManyAttempts
+from paas.apps.models import Role
+from paas.apps.selectors import get_invitation
+from paas.apps.services import accept_invitation
+from paas.core.middleware import client_address
+from paas.dashboard.forms import refusals_shown
+from runtime.errors import NotFound
+
+log = structlog.get_logger()
+PENDING = "second_step"
+PENDING_SECONDS = 600
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
-class SignIn(LoginView):
-    template_name = "dashboard/login.html"
-    authentication_form = AuthenticationForm
-    redirect_authenticated_user = True
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    target = _target(request)
+    if request.user.is_authenticated:
+        return redirect(target)
+    if request.method == "GET":
+        return _sign_in_page(request, target)
+    email, password = request.POST.get("username", "").strip()[:254], request.POST.get("password", "")
+    address = client_address(request.META)
+    try:
+        throttle.attempt(account=email, address=address)
+    except TooManyAttempts as exc:
+        log.warning("sign_in_throttled", address=address)
+        return _sign_in_page(request, target, email=email, problem=exc.message, hint=exc.hint, status=429)
+    # Whether there is such a user, and whether they may sign in, takes the same time and gets the same answer.
+    user = authenticate(request, username=email, password=password[: MAX_PASSWORD + 1])
+    if not isinstance(user, User):
+        record_failed_sign_in(email if _looks_like_email(email) else "")
+        return _sign_in_page(
+            request,
+            target,
+            email=email,
+            problem="That e-mail and password don't match.",
+            hint="Try again, or ask an admin for a new password. They set one on the machine: bin/paas users:password",
+            status=422,
+        )
+    throttle.forgive(account=email, address=address)
+    if has_two_factor(user):
+        request.session.cycle_key()
+        request.session[PENDING] = {
+            "user": str(user.pk), "at": time.time(), "target": target, "hash": user.get_session_auth_hash(),
+        }  # fmt: skip
+        return redirect("second-step")
+    _enter(request, user)
+    return redirect(target)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def second_step(request: HttpRequest) -> HttpResponse:
+    user = _pending_user(request)
+    if user is None:
+        messages.error(request, "That took too long. Sign in again.")
+        return redirect("login")
+    if request.method == "GET":
+        return render(request, "dashboard/second_step.html")
+    address = client_address(request.META)
+    try:
+        throttle.attempt(account=f"second step of {user.pk}", address=address)
+    except TooManyAttempts as exc:
+        log.warning("sign_in_throttled", address=address)
+        problem = {"problem": exc.message, "hint": exc.hint}
+        return render(request, "dashboard/second_step.html", problem, status=429)
+    kind = accept_second_step(user, request.POST.get("code", "")[:100])
+    if kind is None:
+        record_failed_sign_in(user.email, step="second step")
+        problem = {
+            "problem": "That code is not right.",
+            "hint": "Each works once: wait until the app shows the next one.",
+        }
+        return render(request, "dashboard/second_step.html", problem, status=422)
+    throttle.forgive(account=f"second step of {user.pk}", address=address)
+    target = request.session.pop(PENDING)["target"]
+    _enter(request, user, second_step=kind)
+    if kind == "recovery code":
+        left = user.recovery_codes.count()
+        messages.warning(request, f"You used a recovery code; {left} are left. Make new ones in your account.")
+    return redirect(target)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    if isinstance(request.user, User) and isinstance(request.session, SessionStore) and request.session.row:
+        end_session(request.session.row, by=request.user)
+    logout(request)
+    return redirect("login")
+
+
+class InvitationForm(forms.Form):
+    name = forms.CharField(max_length=100, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    password = forms.CharField(
+        strip=False,
+        help_text=" ".join(password_validators_help_texts()),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    repeated = forms.CharField(
+        strip=False, label="Password again", widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    )
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("password") != self.cleaned_data.get("repeated"):
+            self.add_error("repeated", "This is another password than the one above.")
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """For somebody new. Whoever is signed in is told to sign out first."""
+    try:
+        invited = get_invitation(secret)
+    except NotFound as exc:
+        return render(request, "dashboard/invitation.html", {"failure": exc}, status=404)
+    form = InvitationForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and not request.user.is_authenticated and form.is_valid():
+        with refusals_shown(form, "password"):
+            user = accept_invitation(secret, name=form.cleaned_data["name"], password=form.cleaned_data["password"])
+            _enter(request, user)
+            messages.success(request, "Welcome. You are signed in.")
+            return redirect("apps")
+    context = {"invitation": invited, "role": Role(invited.role).label if invited.role else "", "form": form}
+    return render(request, "dashboard/invitation.html", context, status=422 if form.errors else 200)
+
+
+def _sign_in_page(
+    request: HttpRequest, target: str, *, email: str = "", problem: str = "", hint: str = "", status: int = 200
+) -> HttpResponse:
+    context = {"email": email, "next": target, "problem": problem, "hint": hint}
+    return render(request, "dashboard/login.html", context, status=status)
+
+
+def _enter(request: HttpRequest, user: User, *, second_step: str = "") -> None:
+    login(request, user, backend=BACKEND)
+    request.session.set_expiry(timezone.now() + LIFETIME)
+    record_sign_in(
+        user,
+        session_key=request.session.session_key or "",
+        address=client_address(request.META),
+        user_agent=request.headers.get("User-Agent", ""),
+        second_step=second_step,
+    )
+
+
+def _pending_user(request: HttpRequest) -> User | None:
+    """Who has shown a password lately that still is theirs."""
+    pending = request.session.get(PENDING)
+    if not pending or time.time() - pending["at"] > PENDING_SECONDS:
+        return None
+    user = User.objects.filter(pk=pending["user"], is_active=True).first()
+    if user is None or not constant_time_compare(pending["hash"], user.get_session_auth_hash()):
+        return None
+    return user
+
+
+def _target(request: HttpRequest) -> str:
+    """Where people wanted to go: a page of ours, or the list of apps."""
+    wanted = request.POST.get("next") or request.GET.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if is_ours else resolve_url("apps")
+
+
+def _looks_like_email(text: str) -> bool:
+    """Some type their password there; it must not be kept."""
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
 
 
 urlpatterns = [
-    path("login", SignIn.as_view(), name="login"),
-    path("logout", LogoutView.as_view(), name="logout"),
+    path("login", sign_in, name="login"),
+    path("login/code", second_step, name="second-step"),
+    path("logout", sign_out, name="logout"),
+    path("invitations/<str:secret>", invitation, name="invitation"),
 ]

@@ -19,8 +19,7 @@ from paas.core import audit
 from paas.core.audit_export import as_cells
 from paas.core.models import AuditEvent
 from runtime.errors import InvalidInput
-from tests.factories import make_app, make_config, make_release, make_user
-from tests.unit.paas.people.test_two_factor import code_of
+from tests.factories import code_of, make_app, make_config, make_release, make_user
 
 CANARY = "canary-7c1e55"
 PLAIN = {"paas.core.audit", "record"}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
-import pyotp
 import pytest
 from django.db import connection
 
 from paas.accounts import throttle
-from paas.accounts.models import RecoveryCode, TwoFactor
+from paas.accounts.models import RecoveryCode
 from paas.accounts.services import (
     accept_second_step,
     begin_two_factor,
@@ -22,13 +19,9 @@ from paas.accounts.services.two_factor import has_two_factor
 from paas.accounts.throttle import TooManyAttempts, delay_seconds
 from paas.core.models import AuditEvent
 from runtime.errors import Conflict, InvalidInput
-from tests.factories import make_user
+from tests.factories import code_of, make_user
 
 pytestmark = pytest.mark.django_db
-
-
-def code_of(row: TwoFactor, steps: int = 0) -> str:
-    return pyotp.TOTP(row.secret).at(int(time.time()) + 30 * steps)
 
 
 @pytest.fixture

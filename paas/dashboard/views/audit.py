@@ -1,0 +1,151 @@
+"""Who did what: filtered, a page at a time, or exported whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from paas.apps.selectors import audit_events, find_audit_events
+from paas.core.audit_export import COLUMNS, as_cells, as_values
+from paas.core.models import AuditEvent
+from paas.dashboard.forms import words
+from paas.dashboard.requests import current_user
+from runtime.errors import InvalidInput
+
+FILTERS = ("app", "actor", "action", "since", "until", "text")
+PAGE = 50
+CHUNK = 1000
+
+
+@require_GET
+@login_required
+def audit(request: HttpRequest) -> HttpResponse:
+    visible = audit_events(current_user(request))
+    problem = ""
+    try:
+        events = _chosen(request)
+    except InvalidInput as exc:
+        events, problem = visible.none(), words(exc)
+    page = Paginator(events, PAGE).get_page(request.GET.get("page"))
+    given = _given(request)
+    actions = sorted(set(visible.order_by().values_list("action", flat=True).distinct()))
+    query = urlencode(given)
+    context = {
+        "page": page,
+        "rows": [{"event": event, "moved": list(_moved(event)), "detail": list(_detail(event))} for event in page],
+        "given": {name: request.GET.get(name, "") for name in FILTERS},
+        "is_filtered": bool(given),
+        "actions": actions,
+        "groups": sorted({action.partition(".")[0] for action in actions}),
+        "query": f"{query}&" if query else "",
+        "problem": problem,
+    }
+    return render(request, "dashboard/audit.html", context, status=422 if problem else 200)
+
+
+@require_GET
+@login_required
+def export_csv(request: HttpRequest) -> StreamingHttpResponse:
+    events = _chosen(request)
+
+    def lines() -> Iterator[str]:
+        writer = csv.writer(_Echo())
+        yield writer.writerow(COLUMNS)
+        for event in events.iterator(chunk_size=CHUNK):
+            yield writer.writerow(as_cells(event))
+
+    return _download(lines(), "text/csv; charset=utf-8", "csv")
+
+
+@require_GET
+@login_required
+def export_json(request: HttpRequest) -> StreamingHttpResponse:
+    events = _chosen(request)
+
+    def parts() -> Iterator[str]:
+        before = "[\n"
+        for event in events.iterator(chunk_size=CHUNK):
+            yield before + json.dumps(as_values(event), ensure_ascii=False)
+            before = ",\n"
+        yield "[]\n" if before == "[\n" else "\n]\n"
+
+    return _download(parts(), "application/json", "json")
+
+
+class _Echo:
+    """A file that hands back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _download(parts: Iterator[str], content_type: str, ending: str) -> StreamingHttpResponse:
+    name = f"audit-{timezone.now():%Y-%m-%d}.{ending}"
+    return StreamingHttpResponse(
+        parts, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def _given(request: HttpRequest) -> dict[str, str]:
+    return {name: value for name in FILTERS if (value := request.GET.get(name, "").strip())}
+
+
+def _chosen(request: HttpRequest) -> QuerySet[AuditEvent]:
+    """Raises `InvalidInput` for a time that is none."""
+    return find_audit_events(audit_events(current_user(request)), **_given(request))
+
+
+def _moved(event: AuditEvent) -> Iterator[dict[str, str]]:
+    """For the diff component: a line for each value that moved; of a mapping, for each of its names."""
+    before, after = _flat(event.before or {}), _flat(event.after or {})
+    for name in before | after:
+        old, new = before.get(name), after.get(name)
+        sign = "add" if old is None else "remove" if new is None else "change"
+        yield {"sign": sign, "name": name, "before": old or "", "after": new or ""}
+
+
+def _detail(event: AuditEvent) -> Iterator[tuple[str, str]]:
+    yield from ((name, value) for name, value in _flat(event.detail).items() if value is not None)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name} ")
+        else:
+            found[prefix + name] = _text(value)
+    return found
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None | "" | []:
+            return None
+        case bool():
+            return "yes" if value else "no"
+        case str() | int() | float():
+            return str(value)
+        case list() if all(isinstance(item, str | int) for item in value):
+            return ", ".join(map(str, value))
+        case _:
+            return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+urlpatterns = [
+    path("audit", audit, name="audit"),
+    path("audit/export.csv", export_csv, name="audit-csv"),
+    path("audit/export.json", export_json, name="audit-json"),
+]
