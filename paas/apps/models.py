@@ -44,7 +44,9 @@ class App(BaseModel):
 
     @property
     def network(self) -> str:
-        return f"paas-{self.name}"
+        """With the id: another platform on this engine may have an app of this name, and the engine takes two networks of
+        one name without a word."""
+        return f"paas-{self.name}-{self.id.hex[:8]}"
 
     @property
     def repository(self) -> str:

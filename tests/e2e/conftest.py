@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.browser import admin, chromium, stranger, visitor
 from tests.e2e.harness import App, Platform
+
+__all__ = ["admin", "chromium", "stranger", "visitor"]  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

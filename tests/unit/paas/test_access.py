@@ -96,3 +96,11 @@ def test_each_app_has_a_network_of_its_own_and_a_freed_one_is_used_again():
     assert str(nth_subnet("10.210.0.0/16", 9)) == "10.210.2.64/26"
     with pytest.raises(Conflict):
         create_app(name="b", by=alice)
+
+
+def test_an_app_made_anew_shares_no_network_with_the_one_of_its_name_before():
+    alice = make_user("alice")
+    first = create_app(name="hello", by=alice)
+    before = first.network
+    first.delete()
+    assert create_app(name="hello", by=alice).network != before

@@ -1,0 +1,73 @@
+"""The dashboard as ops people use it: sign in, look at apps, follow a build, search, destroy."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.browser import Visitor, make_person
+from tests.e2e.harness import App, Platform
+
+
+def test_signing_in_takes_the_right_password(stranger: Visitor, platform: Platform):
+    person = make_person(platform)
+    page = stranger.open("/apps/nothing")
+    page.get_by_label("E-mail").fill(person.email)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("don't match")
+    stranger.check()
+    page.get_by_label("Password").fill(person.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("No app named 'nothing'")
+    stranger.check(may_complain="404")
+
+
+def test_the_patterns_hold_what_every_page_has_to(visitor: Visitor):
+    visitor.open("/-/patterns")
+    visitor.check()
+
+
+def test_an_app_is_created_in_the_browser(visitor: Visitor, new_app, platform: Platform):
+    app: App = new_app()
+    page = visitor.open("/")
+    page.get_by_role("link", name="Create app").click()
+    visitor.check()
+    page.get_by_label("Name").fill("Not a name")
+    page.get_by_role("button", name="Create app").click()
+    expect(page.locator(".field-error")).to_contain_text("lower-case letters")
+    visitor.check(may_complain="422")
+    page.get_by_label("Name").fill(app.name)
+    page.get_by_role("button", name="Create app").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(app.name)
+    expect(page.get_by_text(f"git remote add paas {platform.info['git_url']}/{app.name}.git")).to_be_visible()
+    visitor.check(may_complain="422")
+
+
+def test_the_overview_shows_what_runs_and_follows_it(visitor: Visitor, steady: App):
+    page = visitor.open(f"/apps/{steady.name}")
+    instances = page.get_by_role("row", name="web.1")
+    expect(instances).to_contain_text("Up")
+    visitor.check()
+    steady.paas("ps:scale", "web=2")
+    expect(page.get_by_role("row", name="web.2")).to_contain_text("Up")  # nobody reloads
+    steady.paas("ps:scale", "web=1")
+    expect(page.get_by_role("row", name="web.2")).to_have_count(0)
+    visitor.open("/")
+    expect(page.get_by_role("row", name=steady.name)).to_contain_text("2 of 2")
+    visitor.check()
+
+
+def test_search_leads_to_an_app_by_keyboard_alone(visitor: Visitor, steady: App):
+    page = visitor.open("/")
+    page.keyboard.press("/")
+    page.keyboard.type(steady.name[:6])
+    expect(page.get_by_role("option", name=steady.name)).to_be_visible()
+    visitor.check()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(steady.name)
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/new-app", "/-/patterns"])
+def test_a_page_is_under_150_kb_with_everything(visitor: Visitor, path: str):
+    assert visitor.transferred(path) < 150_000
