@@ -15,13 +15,15 @@ from paas.accounts.models import User
 from paas.accounts.services import create_user, hash_token
 from paas.accounts.services.users import checked_email
 from paas.apps.models import App, Collaborator, Invitation, Role
-from paas.apps.selectors import get_invitation, invitation_gone, may_still_invite, pool_size
+from paas.apps.selectors import get_invitation, invitation_gone, may_still_invite, pool_size, repository_path
 from paas.core import audit
 from paas.core.queue import send
 from paas.core.redis import announce_change
 from runtime.errors import Conflict, Forbidden, InvalidInput
+from runtime.git.repository import set_head
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
+BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,99}")
 INVITATION_LIFETIME = timedelta(days=7)
 RESERVED = frozenset({"api", "git", "dashboard", "registry", "www", "localhost"})
 
@@ -81,6 +83,27 @@ def restart_app(app: App, *, by: User) -> None:
     App.objects.filter(pk=app.pk).update(restart_epoch=F("restart_epoch") + 1, generation=F("generation") + 1)
     audit.record("app.restart", by=by, app_id=app.id, app_name=app.name)
     request_convergence(app)
+
+
+@transaction.atomic
+def set_deploy_branch(app: App, branch: str, *, by: User) -> None:
+    """Pushes to it are deployed, those to others refused. Raises `InvalidInput`. Saying it twice changes nothing."""
+    if not BRANCH.fullmatch(branch) or ".." in branch or "//" in branch or branch.endswith((".", "/", ".lock")):
+        raise InvalidInput(
+            f"{branch!r} can't be the name of a branch.", hint="Use letters, digits, dashes, dots and slashes: main.",
+            id="invalid_branch",
+        )  # fmt: skip
+    before = app.deploy_branch
+    if before == branch:
+        return
+    App.objects.filter(pk=app.pk).update(deploy_branch=branch)
+    app.deploy_branch = branch
+    audit.record(
+        "app.deploy_branch", by=by, app_id=app.id, app_name=app.name, before={"branch": before}, after={"branch": branch}
+    )
+    path = repository_path(app)
+    if path.exists():  # made by the first push
+        transaction.on_commit(lambda: set_head(path, branch))
 
 
 @transaction.atomic
@@ -268,5 +291,5 @@ def _described(invitation: Invitation) -> dict[str, object]:
 __all__ = [
     "accept_invitation", "add_collaborator", "change_role", "check_name", "create_app", "destroy_app",
     "forget_invitations", "invite", "remove_collaborator", "request_convergence", "restart_app", "revoke_invitation",
-    "set_maintenance", "transfer_app",
+    "set_deploy_branch", "set_maintenance", "transfer_app",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,3 +117,16 @@ def read(build_id: UUID | str) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in file)
     except FileNotFoundError:
         return
+
+
+def tail(build_id: UUID | str, most: int) -> tuple[list[str], int]:
+    """The last lines of the log as far as it is written, and how many there are in all. Only whole lines: who goes on
+    reading counts those."""
+    lines: deque[str] = deque(maxlen=most)
+    count = 0
+    with suppress(FileNotFoundError), log_path(build_id).open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            if line.endswith("\n"):
+                count += 1
+                lines.append(line[:-1])
+    return list(lines), count

@@ -1,4 +1,4 @@
-"""apps, apps:create, apps:destroy, maintenance:on, maintenance:off."""
+"""apps, apps:branch, apps:create, apps:destroy, maintenance:on, maintenance:off."""
 
 from __future__ import annotations
 
@@ -72,6 +72,19 @@ def destroy(name: str, confirm: str) -> None:
     click.echo("done", err=True)
 
 
+@click.command("apps:branch")
+@app_option
+@click.argument("branch", required=False)
+def deploy_branch(app_name: str, branch: str | None) -> None:
+    """Choose the branch whose pushes are deployed; without one, show it."""
+    app = find_app(app_name)
+    if branch is None:
+        click.echo(app.deploy_branch)
+        return
+    services.set_deploy_branch(app, branch, by=acting_user())
+    click.echo(f"Pushes to {branch} are deployed now: git push paas {branch}", err=True)
+
+
 def _maintenance(app_name: str, on: bool) -> None:
     services.set_maintenance(find_app(app_name), on, by=acting_user())
     click.echo(f"Maintenance mode of {app_name} is {'on' if on else 'off'}.", err=True)
@@ -91,4 +104,4 @@ def maintenance_off(app_name: str) -> None:
     _maintenance(app_name, False)
 
 
-COMMANDS = [list_apps, create, destroy, maintenance_on, maintenance_off]
+COMMANDS = [list_apps, create, deploy_branch, destroy, maintenance_on, maintenance_off]

@@ -29,6 +29,7 @@ STATES = {
     "enabled": ("check", "good"),
     "starting": ("turning", "busy"),
     "restarting": ("turning", "busy"),
+    "stopping": ("turning", "busy"),
     "pending": ("turning", "busy"),
     "waiting": ("turning", "busy"),
     "building": ("turning", "busy"),
