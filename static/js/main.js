@@ -11,3 +11,6 @@ setUpCopy();
 setUpLogs();
 setUpPalette();
 setUpTimes();
+
+// On a phone the tabs of an app scroll sideways: show where one is.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
