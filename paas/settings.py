@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "paas.formation",
     "paas.metrics",
     "paas.config",
+    "paas.routing",
     "paas.builds",
     "paas.convergence",
     "paas.dashboard",

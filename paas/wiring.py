@@ -20,6 +20,7 @@ from paas.core.redis import wait_until_collected
 from runtime.builder.api import Builder, HostSettings
 from runtime.engine.api import Engine
 from runtime.router.api import Router
+from runtime.router.names import Names
 
 if TYPE_CHECKING:
     from runtime.reconcile.apply import Applier
@@ -66,6 +67,13 @@ def router() -> Router:
     from runtime.router.nginx import NginxRouter
 
     return NginxRouter(settings.ENV.home / "router")
+
+
+@_once
+def names() -> Names:
+    from runtime.router.names import SystemNames
+
+    return SystemNames()
 
 
 @_once

@@ -20,7 +20,9 @@ def _own_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
     home = tmp_path_factory.mktemp("home")
     before = settings.ENV
-    settings.ENV = dataclasses.replace(before, home=home, domain="apps.example", http_port=80)
+    settings.ENV = dataclasses.replace(
+        before, home=home, domain="apps.example", http_port=80, port_range=(20_000, 20_199)
+    )
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
     yield
     settings.ENV = before

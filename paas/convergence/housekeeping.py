@@ -17,6 +17,7 @@ from paas.builds.services import forget_builds
 from paas.convergence.cleanup import clean_up
 from paas.core import audit
 from paas.core.redis import lease
+from paas.routing.services import check_domains
 from runtime.errors import Conflict, EngineError, Failure, RegistryError
 from runtime.git.repository import housekeep
 
@@ -38,6 +39,7 @@ def tidy() -> None:
                     housekeep(repository)
                 except Failure as exc:
                     log.warning("repository_not_tidied", app=app.name, reason=exc.message)
+            check_domains(app)
         forget_expired()
         forget_invitations()
         if settings.ENV.audit_days:

@@ -126,7 +126,7 @@ def _sweep() -> None:
     router().rotate_logs()
     observation = observe(engine(), router(), home=home())
     known = set()
-    for app in App.objects.all().prefetch_related("scales", "instances", "retirements"):
+    for app in App.objects.all().prefetch_related("scales", "domains", "instances", "retirements"):
         known.add(str(app.pk))
         if app.destroyed_at is not None:
             send("convergence.converge", str(app.pk))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from django.conf import settings
-
 from paas.apps.models import App
-from paas.apps.selectors import hosts, subnet, url
+from paas.apps.selectors import subnet, url
 from paas.formation.selectors import Process, formation
 from paas.releases.models import Release
+from paas.routing.selectors import hosts, public_address
 from paas.wiring import image_reference
 from runtime.reconcile.spec import AppSpec, BoundPort, CheckKind, HealthCheck, ProcessSpec
 from runtime.router.api import PortProtocol
@@ -43,7 +42,7 @@ def process_spec(app: App, release: Release, process: Process) -> ProcessSpec:
         quantity=process.quantity,
         image=image_reference(release.image.repository, release.image.digest),
         command=command_of(release, process),
-        environment={**environment(app, release, port), **told_ports(bound)},
+        environment={**environment(app, release, port), **told_ports(app, bound)},
         release=release.version,
         port=port,
         bound=bound,
@@ -83,12 +82,11 @@ def bound_ports(release: Release, process: str) -> tuple[BoundPort, ...]:
     )
 
 
-def told_ports(bound: Sequence[BoundPort]) -> Mapping[str, str]:
-    """`PAAS_TCP_9000=apps.example.com:20001` for the port 9000 of the app: where its visitors find it. Of several the
-    lowest."""
-    domain = settings.ENV.domain
+def told_ports(app: App, bound: Sequence[BoundPort]) -> Mapping[str, str]:
+    """`PAAS_TCP_9000=hello.apps.example.com:20001` for the port 9000 of the app: where its visitors find it. Of several
+    the lowest."""
     lowest = sorted(bound, key=lambda each: each.public_port, reverse=True)
-    return {f"PAAS_{each.protocol.upper()}_{each.port}": f"{domain}:{each.public_port}" for each in lowest}
+    return {f"PAAS_{each.protocol.upper()}_{each.port}": public_address(app, each.public_port) for each in lowest}
 
 
 def health_check(release: Release, process: str, port: int, bound: Sequence[BoundPort] = ()) -> HealthCheck:

@@ -12,6 +12,7 @@ from paas import wiring
 from paas.celery import celery_app
 from runtime.engine.memory import MemoryEngine
 from runtime.router.memory import MemoryRouter
+from runtime.router.names import MemoryNames
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def _no_sockets() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _memory_drivers() -> Iterator[None]:
     """A test that cares puts its own in their place."""
-    with wiring.replaced(engine=MemoryEngine(), router=MemoryRouter()):
+    with wiring.replaced(engine=MemoryEngine(), router=MemoryRouter(), names=MemoryNames()):
         yield
 
 
