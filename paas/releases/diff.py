@@ -84,6 +84,17 @@ class Diff:
         return not (self.has_other_image or self.config or self.processes or self.ports or self.limits or self.health)
 
     @property
+    def groups(self) -> tuple[tuple[str, tuple[Change, ...]], ...]:
+        """All but the image, by subject; empty ones too."""
+        return (
+            ("config", self.config),
+            ("process", self.processes),
+            ("port", self.ports),
+            ("limit", self.limits),
+            ("health", self.health),
+        )
+
+    @property
     def code(self) -> str:
         """Where the code goes, in words; "" when it stays."""
         if not self.has_other_image:
@@ -119,13 +130,7 @@ class Diff:
                     yield f"  {sign} {commit.id[:8]} {commit.subject} ({commit.author}, {commit.at:%Y-%m-%d})"
                 if count > len(commits):
                     yield f"  {sign} and {count - len(commits)} more"
-        for title, changes in (
-            ("config", self.config),
-            ("process", self.processes),
-            ("port", self.ports),
-            ("limit", self.limits),
-            ("health", self.health),
-        ):
+        for title, changes in self.groups:
             for change in changes:
                 words = {
                     Turn.ADDED: f"added: {change.after}",

@@ -13,7 +13,7 @@ from paas.apps.models import App
 from paas.core import audit
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus, Tag
 from paas.releases.selectors import current_release, wished_release
-from paas.releases.tags import is_ours
+from paas.releases.tags import own_tags
 
 KEPT_RELEASES = 20  # those that succeeded, or are on their way: nobody goes back to one that failed
 
@@ -31,7 +31,7 @@ def expired_images(app: App) -> QuerySet[Image]:
     usable = app.releases.filter(status__in=[ReleaseStatus.SUCCEEDED, *UNFINISHED], image__isnull=False)
     kept: set[UUID | None] = set(usable.order_by("-version").values_list("image", flat=True)[:KEPT_RELEASES])
     kept |= set(app.releases.filter(pinned=True, image__isnull=False).values_list("image", flat=True))
-    kept |= {tag.image_id for tag in app.tags.filter(is_removed=False) if not is_ours(tag.name)}
+    kept |= set(own_tags(app).values_list("image", flat=True))
     kept |= {release.image_id for release in (current_release(app), wished_release(app)) if release}
     kept |= set(app.builds.filter(finished_at__isnull=True, image__isnull=False).values_list("image", flat=True))
     return app.images.filter(collected_at__isnull=True).exclude(pk__in=[pk for pk in kept if pk])

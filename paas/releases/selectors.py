@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from paas.accounts.models import User
 from paas.apps.models import App
@@ -49,6 +49,22 @@ def get_release(app: App, version: str | int) -> Release:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def timeline(app: App) -> QuerySet[Release]:
+    """Newest first, without what only a release's own page shows: config is decrypted, layers are read."""
+    shown = Prefetch("image__tags", queryset=Tag.objects.filter(is_removed=False).order_by("name"))
+    return (
+        app.releases.select_related("created_by", "image", "copied_from")
+        .defer("config", "copied_from__config", "image__layers")
+        .prefetch_related(shown)
+    )
+
+
+def previous_release(release: Release) -> Release | None:
+    """What ran before it, or would have gone on running: the newest earlier one that succeeded."""
+    earlier = Release.objects.filter(app=release.app_id, version__lt=release.version, status=ReleaseStatus.SUCCEEDED)
+    return earlier.select_related("image").order_by("-version").first()
 
 
 def tags_of(app: App) -> QuerySet[Tag]:
@@ -217,6 +233,27 @@ def rollback_preview(app: App, target: Release, *, by: User, only: Collection[st
     except UserError as exc:
         return Preview(diff, exc)
     return Preview(diff, None)
+
+
+def deploy_preview(app: App, image: Image, name: str) -> Diff:
+    """What a deploy of this image would change."""
+    base = wished_release(app)
+    code = {"image": image, "process_types": image.process_types, "health_checks": image.health_checks}
+    after = _contents(f"after the deploy of {name}", **code, release_command="", **settings_of(base))
+    return _diff(app, release_contents(base), after)
+
+
+def check_seen(app: App, seen: int | None) -> None:
+    """`seen` is the version of what was wished for when somebody looked at a preview. Raises `Conflict` when that is
+    another one by now: what would change is no longer what they saw."""
+    base = wished_release(app)
+    now = base.version if base else 0
+    if seen is not None and seen != now:
+        raise Conflict(
+            f"{app.name} has changed since you looked at it: that was v{seen}, now it is v{now}.",
+            hint="Nothing was changed. Look at what would change now.",
+            id="changed_meanwhile",
+        )
 
 
 def _diff(app: App, before: Contents, after: Contents) -> Diff:

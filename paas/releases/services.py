@@ -21,6 +21,7 @@ from paas.releases.selectors import (
     PARTS,
     check_not_collected,
     check_rollback,
+    check_seen,
     code_of,
     current_release,
     get_tag,
@@ -97,9 +98,10 @@ def create_deploy(
 
 
 @transaction.atomic
-def deploy_tag(app: App, name: str, *, by: User, why: str = "") -> Release:
+def deploy_tag(app: App, name: str, *, by: User, why: str = "", seen: int | None = None) -> Release:
     """The image that a tag points to, with the app's present settings. Raises `NotFound` or `Conflict`."""
     App.objects.select_for_update().get(pk=app.pk)
+    check_seen(app, seen)
     image = get_tag(app, name).image
     check_not_collected(image, name)
     return create_deploy(app, image, by=by, kind=ReleaseKind.TAG, description=f"Deploy tag {name}", why=why)
@@ -150,10 +152,20 @@ def create_change(
 
 
 @transaction.atomic
-def roll_back(app: App, target: Release, *, by: User | None, only: Collection[str] = PARTS, why: str = "") -> Release:
+def roll_back(
+    app: App,
+    target: Release,
+    *,
+    by: User | None,
+    only: Collection[str] = PARTS,
+    why: str = "",
+    seen: int | None = None,
+) -> Release:
     """A new release that restores an older one, or a choice of its parts, and becomes the app's present settings.
-    Raises `InvalidInput`, or `Conflict` when another app has taken one of its ports meanwhile."""
+    Raises `InvalidInput`, or `Conflict` when another app has taken one of its ports meanwhile, or when something has
+    changed since the preview that was `seen`."""
     App.objects.select_for_update().get(pk=app.pk)
+    check_seen(app, seen)
     check_rollback(target, only)
     base = wished_release(app)
     return _create(

@@ -6,7 +6,7 @@ import re
 
 import structlog
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from paas.accounts.models import User
 from paas.apps.models import App
@@ -15,7 +15,7 @@ from paas.core.queue import send
 from paas.core.redis import lease
 from paas.releases.exclusion import pushing
 from paas.releases.models import Image, Tag
-from paas.releases.selectors import check_not_collected, get_tag
+from paas.releases.selectors import check_not_collected, get_tag, tags_of
 from paas.wiring import registry
 from runtime.errors import Conflict, InvalidInput, ManifestUnknown, RegistryError
 
@@ -24,11 +24,21 @@ log = structlog.get_logger()
 # The grammar of the OCI distribution specification.
 NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 OURS = re.compile(r"latest|v[0-9]+|git-.*", re.ASCII)
+_OURS = Q(name="latest") | Q(name__startswith="git-") | Q(name__regex=r"^v[0-9]+$")  # the same, for the database
 PUBLISH_SECONDS = 5  # a deploy has better things to do meanwhile
 
 
 def is_ours(name: str) -> bool:
     return OURS.fullmatch(name) is not None
+
+
+def own_tags(app: App) -> QuerySet[Tag]:
+    return tags_of(app).exclude(_OURS)
+
+
+def platform_tags(app: App) -> QuerySet[Tag]:
+    """The youngest first."""
+    return tags_of(app).filter(_OURS).order_by("-updated_at")
 
 
 def set_tag(app: App, name: str, image: Image) -> None:

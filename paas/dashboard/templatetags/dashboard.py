@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from paas.apps.models import App
 from paas.apps.selectors import url
 from paas.builds.models import Build
 from paas.dashboard import navigation
+from paas.releases.diff import Change, Turn
 from paas.releases.models import Release
 
 register = template.Library()
@@ -161,6 +163,16 @@ def log_class(line: str) -> str:
 def app_host(app: App) -> str:
     """Its address as people say it."""
     return url(app).partition("://")[2]
+
+
+@register.filter
+def signed(changes: Iterable[Change]) -> list[dict[str, str | None]]:
+    """As components/diff.html takes them."""
+    signs = {Turn.ADDED: "add", Turn.REMOVED: "remove", Turn.CHANGED: "change"}
+    return [
+        {"sign": signs[change.turn], "name": change.subject, "before": change.before, "after": change.after}
+        for change in changes
+    ]
 
 
 @register.filter

@@ -11,9 +11,9 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
-from paas.apps.models import App, Role
+from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to, get_app, git_url
 from paas.apps.services import create_app
 from paas.builds.models import ACTIVE, Build, BuildStatus
@@ -23,8 +23,7 @@ from paas.dashboard.forms import AppForm
 from paas.dashboard.requests import access_to, current_user
 from paas.formation.selectors import formation
 from paas.releases.models import UNFINISHED, Release, ReleaseStatus
-from paas.releases.selectors import current_release, get_release
-from paas.releases.services import roll_back as roll_back_to
+from paas.releases.selectors import current_release
 from runtime.errors import UserError
 
 
@@ -151,19 +150,8 @@ def _first_push(name: str) -> str:
     return f"git remote add paas {git_url(name)}\ngit push paas main"
 
 
-@require_POST
-@login_required
-def roll_back(request: HttpRequest, name: str) -> HttpResponse:
-    app = get_app(current_user(request), name, Role.OPERATOR)
-    target = get_release(app, request.POST.get("version", ""))
-    release = roll_back_to(app, target, by=current_user(request))
-    messages.success(request, f"Rolling back to v{target.version}: v{release.version} is being released.")
-    return redirect("app", name=app.name)
-
-
 urlpatterns = [
     path("", app_list, name="apps"),
     path("new-app", new_app, name="app-new"),
     path("apps/<str:name>", overview, name="app"),
-    path("apps/<str:name>/rollback", roll_back, name="rollback"),
 ]

@@ -42,7 +42,7 @@ def test_pages_need_a_session(client):
 def test_charlie_cannot_roll_alices_app_back(client):
     make_app(owner=make_user("alice"))
     client.force_login(make_user("charlie"))
-    assert client.post("/apps/hello/rollback", {"version": "v1"}).status_code == 404
+    assert client.post("/apps/hello/releases/1/rollback", {"only": "code"}).status_code == 404
 
 
 def test_an_action_without_csrf_token_is_refused(client):
@@ -52,7 +52,7 @@ def test_an_action_without_csrf_token_is_refused(client):
     make_app(owner=alice)
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)
-    assert strict.post("/apps/hello/rollback", {"version": "v1"}).status_code == 403
+    assert strict.post("/apps/hello/releases/1/rollback", {"only": "code"}).status_code == 403
 
 
 def test_a_token_is_stored_as_a_hash_and_ends_when_it_expires():
