@@ -10,6 +10,16 @@ from runtime.errors import InvalidInput
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 RESERVED_PREFIXES = ("PAAS_",)
 RESERVED = frozenset({"PORT"})
+# The shell that starts an app has its own idea of these, and the last four are variables of our launcher: an app would
+# get another value than was set, or none.
+SHELLS_OWN = frozenset(
+    {
+        "_", "BASH", "BASHOPTS", "BASHPID", "BASH_ARGV0", "BASH_COMMAND", "BASH_VERSION", "COMP_WORDBREAKS",
+        "EPOCHREALTIME", "EPOCHSECONDS", "HISTCMD", "IFS", "LINENO", "OLDPWD", "OPTERR", "OPTIND", "PPID", "PS1", "PS2",
+        "PWD", "RANDOM", "SHELLOPTS", "SHLVL", "SRANDOM",
+        "command", "known", "profile", "type",
+    }
+)  # fmt: skip
 MAX_VALUE_BYTES = 32 * 1024
 MAX_TOTAL_BYTES = 64 * 1024
 MAX_VARS = 500
@@ -46,6 +56,10 @@ def check_name(name: str) -> None:
         )
     if name in RESERVED or name.startswith(RESERVED_PREFIXES):
         raise InvalidInput(f"{name} is set by the platform.", hint="Choose another name.", id="reserved_config_name")
+    if name in SHELLS_OWN:
+        raise InvalidInput(
+            f"{name} is set by the shell that starts the app.", hint="Choose another name.", id="reserved_config_name"
+        )
 
 
 def check_value(name: str, value: str) -> None:

@@ -20,7 +20,9 @@ from runtime.errors import BootFailed, Conflict, InvalidInput, NotFound
 from tests.factories import make_app, make_config, make_live, make_release, make_user
 
 
-@pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "Ä", "PORT", "PAAS_APP", "A" * 129, "A\n"])
+@pytest.mark.parametrize(
+    "name", ["", "1A", "A-B", "A B", "A=B", "Ä", "PORT", "PAAS_APP", "_", "PWD", "type", "A" * 129, "A\n"]
+)
 def test_bad_names_are_refused(name):
     with pytest.raises(InvalidInput) as caught:
         check_config({name: "x"})

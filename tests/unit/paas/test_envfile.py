@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paas.config.envfile import InvalidEnvText, format_env, parse_env
-from paas.config.rules import MAX_VALUE_BYTES
+from paas.config.rules import MAX_VALUE_BYTES, SHELLS_OWN
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
-    lambda name: name != "PORT" and not name.startswith("PAAS_")
+    lambda name: name != "PORT" and not name.startswith("PAAS_") and name not in SHELLS_OWN
 )
 NASTY = st.text(st.sampled_from(list("'\"\\$`#= \t\n\rnrt{}aä\ufeff\x0b\x0c\x1b\x85\u2028😀")), max_size=12)
 VALUES = NASTY | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
