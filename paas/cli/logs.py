@@ -20,7 +20,11 @@ LOOK_SECONDS = 0.2
 @click.option("-t", "--tail", is_flag=True, help="Go on with what comes.")
 @click.option("-n", "--num", default=100, show_default=True, help="How many lines to begin with.")
 @click.option("-p", "--process", default="", help="Only this process type or instance: web, web.1, run.7.")
-@click.option("--source", type=click.Choice([source.value for source in Source]), help="Only what the app, the router or the platform said.")
+@click.option(
+    "--source",
+    type=click.Choice([source.value for source in Source]),
+    help="Only what the app, the router or the platform said.",
+)
 @click.option("--release", default="", help="Only lines of this release: v12.")
 @click.option("--since", default="", help="From then on: 30m, 2h, 1d, 2026-11-23T16:00 (UTC).")
 @click.option("--until", default="", help="Up to then.")

@@ -3,6 +3,7 @@ import { setUpCopy } from "./copy.js";
 import { setUpLive } from "./live.js";
 import { setUpLogs } from "./log.js";
 import { setUpPalette } from "./palette.js";
+import { setUpTail } from "./tail.js";
 import { setUpTimes } from "./times.js";
 
 document.documentElement.classList.add("js");
@@ -10,6 +11,7 @@ setUpLive(); // before the times move: it remembers what the server sent
 setUpCopy();
 setUpLogs();
 setUpPalette();
+setUpTail();
 setUpTimes();
 
 // On a phone the tabs of an app scroll sideways: show where one is.
