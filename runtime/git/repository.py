@@ -58,6 +58,11 @@ def set_head(repository: Path, branch: str) -> None:
 
 def ref_value(repository: Path, ref: str) -> str | None:
     """The id that a full ref name ("refs/heads/main") holds now."""
+    if ".." not in ref:
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # packed, or not there: git knows
+            value = (repository / ref).read_text("ascii").strip()
+            if _ID.fullmatch(value):
+                return value
     status, output = run_git(
         "rev-parse", "--verify", "--quiet", "--end-of-options", ref, repository=repository, ok=(0, 1)
     )
