@@ -9,6 +9,7 @@ import secrets
 import ssl
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _PASSING = frozenset({429, 500, 502, 503, 504})
 _READ_SIZE = 1 << 20
 _MAX_DOCUMENT_BYTES = 8 << 20
 _LONGEST_PAUSE_SECONDS = 5.0
+_KEPT_CONFIGS = 64
 
 _BYTES = "application/octet-stream"
 Body = Callable[[], Iterator[bytes]]
@@ -107,6 +109,9 @@ class Registry:
             headers={"User-Agent": "paas"},
         )
         self._auth = Authorizer(self._http, credentials)
+        self._configs: OrderedDict[str, bytes] = (
+            OrderedDict()
+        )  # by digest: stacks and caches are asked for at every build
 
     @property
     def host(self) -> str:
@@ -229,7 +234,16 @@ class Registry:
             raise RegistryError(f"{repository}@{reference} is not an image ({media_type}).", id="bad_image") from exc
         if config.size > _MAX_DOCUMENT_BYTES:
             raise RegistryError(f"The config of {repository}@{reference} is too large to be one.", id="bad_image")
-        return Image.parse(manifest, b"".join(self.get_blob(repository, config.digest)), repository=repository)
+        return Image.parse(manifest, self._config(repository, config.digest), repository=repository)
+
+    def _config(self, repository: str, digest: str) -> bytes:
+        content = self._configs.pop(digest, None)
+        if content is None:
+            content = b"".join(self.get_blob(repository, digest))
+        self._configs[digest] = content
+        while len(self._configs) > _KEPT_CONFIGS:
+            self._configs.popitem(last=False)
+        return content
 
     def put_image(self, repository: str, image: Image, *references: str) -> str:
         """Publish an image whose layers are in the repository already: its config, then its manifest under each tag
