@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +148,7 @@ class ImageBuilder:
         # Files that containers write have to belong to whom they run as; without being root we can only be ourselves.
         self._user = tars.APP_USER if os.geteuid() == 0 else os.geteuid()
         self._npm_lock = threading.Lock()
+        self._published: dict[str, frozenset[str]] = {}  # repository -> layers of the image it got last from us
 
     @property
     def sweep_labels(self) -> Mapping[str, str]:
@@ -209,13 +211,19 @@ class ImageBuilder:
     # ---------------------------------------------------------------- from recipe to image
 
     def _assemble(self, build: _Build, recipe: Recipe) -> BuildResult:
+        source = self._source(build, recipe)
+        assert source.file is not None
+        with ThreadPoolExecutor(1, thread_name_prefix="source layer") as pool:  # it is needed whatever else turns out
+            sending = pool.submit(self._registry.push_blob, build.request.repository, source.file)
+            return self._put_together(build, recipe, source, sending)
+
+    def _put_together(self, build: _Build, recipe: Recipe, source: _Made, sending: Future[bool]) -> BuildResult:
         request, console = build.request, build.console
         made: list[_Made] = []
         generated: list[_Made] = []
         dependencies: _Made | None = None
         stack: Stack | None = None
         plan = recipe.plans[-1]
-        source = self._source(build, recipe)
         for number, (title, plan) in enumerate(zip(recipe.titles, recipe.plans, strict=True), 1):
             console.step(f"{title} app detected" if number == len(recipe.plans) else f"{title} prepares files for it")
             console.line(plan.using)
@@ -261,7 +269,8 @@ class ImageBuilder:
         if image.size > request.limits.max_image_bytes:
             raise _too_large(image.size, request.limits.max_image_bytes)
         with build.timed("publish"):
-            layers, sent = self._publish(build, image, made)
+            layers, sent = self._publish(build, image, made, sending)
+        self._fetch_early(request.repository, image.digest)
         console.step(f"Image {image.digest[:14]}… {_bytes(image.size)}, {_bytes(sent)} uploaded")
         return BuildResult(
             digest=image.digest,
@@ -644,17 +653,29 @@ class ImageBuilder:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(digest)
 
-    def _publish(self, build: _Build, image: Image, made: Sequence[_Made]) -> tuple[list[LayerInfo], int]:
-        """Uploads what is missing and borrows the rest. Once more from the start if garbage was collected meanwhile."""
+    def _publish(
+        self, build: _Build, image: Image, made: Sequence[_Made], sending: Future[bool]
+    ) -> tuple[list[LayerInfo], int]:
+        """Uploads what is missing and borrows the rest; the source is on its way already.
+
+        What the last image of this repository had is not asked for: the registry takes no manifest whose layers it does
+        not have. Once more from the start, and asking for everything, if garbage was collected meanwhile."""
         request = build.request
-        for attempt in (1, 2):
+        self._registry.push_blob(request.repository, image.config)  # beside the source
+        source_sent = sending.result()
+        known = self._published.pop(request.repository, frozenset()) | {
+            item.layer.digest for item in made if item.kind == "source"
+        }
+        while True:
             build.deadline.check()
             layers: list[LayerInfo] = []
             sent = 0
             for item in made:
-                uploaded = False
-                if item.file is not None and not item.repository:
-                    uploaded = self._registry.push_blob(request.repository, item.file)
+                uploaded = item.kind == "source" and source_sent
+                if item.layer.digest in known:
+                    pass
+                elif item.file is not None and not item.repository:
+                    uploaded |= self._registry.push_blob(request.repository, item.file)
                 elif item.file is not None:
                     self._registry.push_blob(request.repository, item.file, mount_from=item.repository)
                 else:
@@ -664,12 +685,24 @@ class ImageBuilder:
                 layers.append(LayerInfo(item.kind, item.layer.digest, item.layer.size, reused=not uploaded))
             try:
                 self._registry.put_image(request.repository, image, *request.tags)
-                return layers, sent
             except RegistryError as exc:
-                if exc.id != "manifest_blob_unknown" or attempt == 2:
+                if exc.id != "manifest_blob_unknown" or not known:
                     raise
                 log.warning("image_published_again", extra={"repository": request.repository, "digest": image.digest})
-        raise AssertionError("unreachable")
+                known = frozenset()
+            else:
+                self._published[request.repository] = frozenset(item.layer.digest for item in made)
+                return layers, sent
+
+    def _fetch_early(self, repository: str, digest: str) -> None:
+        """The engine gets the image while the release is written down. Whoever starts it pulls as well, and then waits
+        for the rest of this pull; so nobody waits for it here, and nothing is lost when it fails."""
+
+        def pull() -> None:
+            with suppress(PlatformError):
+                self._engine.pull(self._reference(repository, digest))
+
+        threading.Thread(target=pull, daemon=True, name="early pull").start()
 
 
 def _composed(environment: Mapping[str, str], image: Image) -> dict[str, str]:

@@ -71,6 +71,17 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     assert seconds < 5, console.text
 
 
+def test_layers_that_were_collected_since_the_last_build_are_published_again(
+    bench: Bench, folder: Path, run_in: Callable[[BuildResult, str], str]
+) -> None:
+    repository = "apps/collected"
+    bench.build(FLASK, repository=repository)
+    blobs = folder / "registry" / "docker" / "registry" / "v2" / "repositories" / repository / "_layers"
+    shutil.rmtree(blobs)
+    changed, _ = bench.build(FLASK.with_files({"app.py": b"print('changed')\n"}), repository=repository)
+    assert "changed" in run_in(changed, "python app.py")
+
+
 def test_the_digest_depends_on_source_and_stack_alone(bench: Bench, folder: Path) -> None:
     here, _ = bench.build(FLASK, repository="apps/one", environment={"GREETING": "Hello", "LONG": "x" * 20})
     there, console = bench.build(FLASK, repository="apps/two")
