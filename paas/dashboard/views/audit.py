@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,6 +19,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
+from paas.accounts.selectors import browser_in_words
 from paas.apps.selectors import audit_events, find_audit_events
 from paas.core.audit_export import COLUMNS, as_cells, as_values
 from paas.core.models import AuditEvent
@@ -27,6 +30,8 @@ from runtime.errors import InvalidInput
 FILTERS = ("app", "actor", "action", "since", "until", "text")
 PAGE = 50
 CHUNK = 1000
+LONGEST = 80
+HASH = re.compile(r"(?:sha256:)?\b([0-9a-f]{40}|[0-9a-f]{64})\b")
 
 
 @require_GET
@@ -44,7 +49,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     query = urlencode(given)
     context = {
         "page": page,
-        "rows": [{"event": event, "moved": list(_moved(event)), "detail": list(_detail(event))} for event in page],
+        "rows": [_row(event) for event in page],
         "given": {name: request.GET.get(name, "") for name in FILTERS},
         "is_filtered": bool(given),
         "actions": actions,
@@ -107,17 +112,38 @@ def _chosen(request: HttpRequest) -> QuerySet[AuditEvent]:
     return find_audit_events(audit_events(current_user(request)), **_given(request))
 
 
-def _moved(event: AuditEvent) -> Iterator[dict[str, str]]:
-    """For the diff component: a line for each value that moved; of a mapping, for each of its names."""
+def _row(event: AuditEvent) -> dict[str, Any]:
+    facts = list(_facts(event))
+    return {"event": event, "facts": facts, "words": [_short(fact) for fact in facts]}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    name: str
+    before: str
+    after: str
+
+
+def _facts(event: AuditEvent) -> Iterator[Fact]:
+    """A fact for each value that moved, and for each detail; of a mapping, for each of its names."""
     before, after = _flat(event.before or {}), _flat(event.after or {})
     for name in before | after:
-        old, new = before.get(name), after.get(name)
-        sign = "add" if old is None else "remove" if new is None else "change"
-        yield {"sign": sign, "name": name, "before": old or "", "after": new or ""}
+        old, new = before.get(name) or "", after.get(name) or ""
+        if old or new:
+            yield Fact(name.replace("_", " "), old, new)
+    yield from (Fact(name.replace("_", " "), "", value) for name, value in _flat(event.detail).items() if value)
 
 
-def _detail(event: AuditEvent) -> Iterator[tuple[str, str]]:
-    yield from ((name, value) for name, value in _flat(event.detail).items() if value is not None)
+def _short(fact: Fact) -> Fact:
+    """As much as people compare at a glance."""
+
+    def shorten(text: str) -> str:
+        if fact.name == "user agent":
+            return browser_in_words(text)
+        text = HASH.sub(lambda match: match.group(1)[:12], text)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+    return Fact(fact.name, shorten(fact.before) if fact.before else "", shorten(fact.after) if fact.after else "")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
