@@ -31,6 +31,9 @@ class BranchForm(forms.Form):
     )
 
 
+PASSWORD_HELP = "At least 10 characters; none that many people use, and none like your name or e-mail."  # noqa: S105
+
+
 @contextmanager
 def refusals_shown(form: forms.Form, field: str | None = None) -> Iterator[None]:
     """A service's `InvalidInput` or `Conflict` becomes an error of the form, or of one field of it."""

@@ -12,7 +12,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
@@ -26,11 +25,11 @@ from paas.accounts.services.two_factor import provisioning_uri
 from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to, git_url
 from paas.core.middleware import client_address
-from paas.dashboard.forms import refusals_shown
+from paas.dashboard.forms import PASSWORD_HELP, refusals_shown
 from paas.dashboard.once import show_once, take_once
 from paas.dashboard.requests import current_user
 
-LIFETIMES = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever"))
+LIFETIMES = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("0", "for ever"))
 
 
 # Profile and password
@@ -45,7 +44,7 @@ class PasswordForm(forms.Form):
     new = forms.CharField(
         strip=False,
         label="New password",
-        help_text=" ".join(password_validators_help_texts()),
+        help_text=PASSWORD_HELP,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
     repeated = forms.CharField(
@@ -146,7 +145,7 @@ class TokenForm(forms.Form):
         label="Good for",
         help_text="A token for a single app can't do more if it is lost.",
     )
-    days = forms.ChoiceField(choices=LIFETIMES, initial="90", required=False, label="Valid for")
+    days = forms.ChoiceField(choices=LIFETIMES, initial="90", label="Valid for")
 
     def __init__(self, user: User, data: object = None) -> None:
         super().__init__(data)  # type: ignore[arg-type]  # what request.POST is
@@ -166,7 +165,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
                 user,
                 name=given["name"],
                 by=user,
-                lifetime=timedelta(days=int(given["days"])) if given["days"] else None,
+                lifetime=timedelta(days=int(given["days"])) if given["days"] != "0" else None,
                 scopes=[given["scope"]],
                 app_id=given["app"].pk if given["app"] else None,
                 app_name=given["app"].name if given["app"] else "",

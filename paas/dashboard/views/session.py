@@ -8,7 +8,6 @@ import structlog
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import authenticate, login, logout
-from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse
@@ -31,7 +30,7 @@ from paas.apps.models import Role
 from paas.apps.selectors import get_invitation
 from paas.apps.services import accept_invitation
 from paas.core.middleware import client_address
-from paas.dashboard.forms import refusals_shown
+from paas.dashboard.forms import PASSWORD_HELP, refusals_shown
 from runtime.errors import NotFound
 
 log = structlog.get_logger()
@@ -123,7 +122,7 @@ class InvitationForm(forms.Form):
     name = forms.CharField(max_length=100, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
     password = forms.CharField(
         strip=False,
-        help_text=" ".join(password_validators_help_texts()),
+        help_text=PASSWORD_HELP,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
     repeated = forms.CharField(

@@ -167,15 +167,22 @@ class TestAccount:
         make_app("mine", owner=alice)
         make_app("other")
         client = signed_in(alice)
-        assert client.post("/account/tokens", {"name": "t", "scope": "git", "app": "other"}).status_code == 422
-        assert client.post("/account/tokens", {"name": "t", "scope": "global", "app": "mine"}).status_code == 422
-        assert client.post("/account/tokens", {"name": "t", "scope": "git", "app": "mine"}).status_code == 302
+        assert (
+            client.post("/account/tokens", {"name": "t", "scope": "git", "days": "0", "app": "other"}).status_code == 422
+        )
+        assert (
+            client.post("/account/tokens", {"name": "t", "scope": "global", "days": "0", "app": "mine"}).status_code
+            == 422
+        )
+        assert (
+            client.post("/account/tokens", {"name": "t", "scope": "git", "days": "0", "app": "mine"}).status_code == 302
+        )
         assert ApiToken.objects.get().app.name == "mine"
 
     def test_what_is_somebody_elses_can_be_neither_revoked_nor_removed_nor_ended(self, alice):
         bob = signed_in(make_user("bob"))
         client = signed_in(alice)
-        client.post("/account/tokens", {"name": "ci", "scope": "git"})
+        client.post("/account/tokens", {"name": "ci", "scope": "git", "days": "0"})
         client.post("/account/keys", {"key": make_public_key()})
         token, key, session = ApiToken.objects.get(), alice.ssh_keys.get(), alice.sessions.get()
         for address in (f"tokens/{token.pk}/revoke", f"keys/{key.pk}/remove", f"sessions/{session.pk}/end"):
@@ -323,7 +330,7 @@ class TestPeople:
         for number in range(8):
             bob = make_user(f"bob{number}")
             add_collaborator(app, bob, Role.VIEWER, by=alice)
-            client.post("/account/tokens", {"name": f"t{number}", "scope": "git", "app": "hello"})
+            client.post("/account/tokens", {"name": f"t{number}", "scope": "git", "days": "7", "app": "hello"})
             client.post("/apps/hello/people", {"email": f"new{number}@example.com", "role": Role.VIEWER})
         for address in addresses:
             client.get(address)  # takes what is shown once
