@@ -38,7 +38,9 @@ HEARTBEAT = "paas:agent"
 SETTLED_SECONDS = 1.0
 LIST_SECONDS = 300  # after which the engine is asked for its containers although no event came
 CHANGING = {"start", "die", "destroy"}  # which containers there are
-INTERESTING = {"die", "oom", "destroy", "health_status"}
+# Not "destroy": what was running has died before, and what never ran is a start that failed; whoever tried tries again,
+# later and later, and must not be woken by its own clearing up.
+INTERESTING = {"die", "oom", "health_status"}
 
 
 class Agent:

@@ -24,7 +24,18 @@ from paas.convergence.selectors import labels_of
 from paas.convergence.spec import app_spec, environment
 from paas.core import applog
 from paas.core.queue import send
-from paas.core.redis import Lease, LeaseLost, announce_change, is_raised, lease, raise_flag, signal, take_flag
+from paas.core.redis import (
+    Lease,
+    LeaseLost,
+    announce_change,
+    count_up,
+    forget_count,
+    is_raised,
+    lease,
+    raise_flag,
+    signal,
+    take_flag,
+)
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release
@@ -45,6 +56,7 @@ RELEASE_COMMAND_SECONDS = 900.0
 RELEASE_DEADLINE = timedelta(minutes=20)
 ONE_OFF_DEADLINE = timedelta(hours=24)
 RETRY_SECONDS = 3.0
+LONGEST_RETRY_SECONDS = 60.0
 LAST_GRACE_SECONDS = 5
 MAX_LOOKS = 5
 
@@ -60,12 +72,20 @@ def converge(app_id: str) -> None:
             while take_flag(again):
                 try:
                     _look(app_id, held)
+                    forget_count(f"failed:{app_id}")
                 except LeaseLost:
                     log.warning("lease_lost", app_id=app_id)
                     return
                 except PlatformError as exc:
-                    log.warning("converge_failed", app_id=app_id, error=exc.id, message=exc.message, exc_info=exc)
-                    send("convergence.converge", app_id, countdown=RETRY_SECONDS)
+                    failures = count_up(f"failed:{app_id}", lifetime_seconds=600)
+                    trace = None if isinstance(exc, Retryable) else exc
+                    log.warning("converge_failed", app_id=app_id, error=exc.id, message=exc.message, exc_info=trace)
+                    send("convergence.converge", app_id, countdown=retry_pause(failures))
+
+
+def retry_pause(failures: int) -> float:
+    """Seconds before the next try, when it is not the app's fault: the engine, the registry or the router."""
+    return float(min(LONGEST_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10)))
 
 
 def home() -> str:

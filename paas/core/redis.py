@@ -91,6 +91,19 @@ def take_flag(name: str) -> bool:
     return bool(client().delete(f"paas:flag:{name}"))
 
 
+def count_up(name: str, *, lifetime_seconds: int) -> int:
+    """How many times it was said, this one included, with less than the lifetime between one and the next."""
+    key = f"paas:count:{name}"
+    pipe = client().pipeline()
+    pipe.incr(key)
+    pipe.expire(key, lifetime_seconds)
+    return int(pipe.execute()[0])
+
+
+def forget_count(name: str) -> None:
+    client().delete(f"paas:count:{name}")
+
+
 def append_to_stream(key: str, fields: dict[str, str], *, keep: int, lifetime_seconds: int) -> None:
     """Losing an entry does no harm to our callers, so a Redis that is away is not an error."""
     values: Any = fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +19,9 @@ from paas.formation.services import scale
 from paas.releases.models import Release
 from paas.releases.services import roll_back
 from paas.wiring import image_reference
+from runtime.engine.api import Container
 from runtime.engine.memory import Behaviour, MemoryEngine
+from runtime.errors import EngineUnavailable
 from runtime.reconcile.apply import Applier
 from runtime.router.api import RouteState
 from runtime.router.memory import MemoryRouter
@@ -293,3 +295,28 @@ def test_while_the_engine_is_away_the_release_waits_and_then_goes_live(world):
     services.converge(str(app.pk))
     release.refresh_from_db()
     assert release.status == "succeeded"
+
+
+class EngineThatIsAway(MemoryEngine):
+    is_away = True
+
+    def list(self, labels: Mapping[str, str] | Sequence[str] = ()) -> Sequence[Container]:
+        if self.is_away:
+            raise EngineUnavailable("The container engine does not answer.")
+        return super().list(labels)
+
+
+def test_an_engine_that_is_away_is_tried_again_later_and_later(world, monkeypatch):
+    pauses: list[float | None] = []
+    monkeypatch.setattr(services, "send", lambda name, *_, countdown=None: pauses.append(countdown))
+    app = make_app()
+    engine = EngineThatIsAway()
+    with wiring.replaced(engine=engine, router=world.router, applier=Applier(engine, world.router, home="/h")):
+        for _ in range(6):
+            services.converge(str(app.pk))
+        assert pauses == [3, 6, 12, 24, 48, 60]
+        engine.is_away = False
+        services.converge(str(app.pk))
+        engine.is_away = True
+        services.converge(str(app.pk))
+    assert pauses[-1] == 3, "what went well is a new beginning"
