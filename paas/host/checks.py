@@ -49,13 +49,23 @@ def free_range(address: str, *, low: int, high: int, size: int) -> tuple[int, in
     return None
 
 
+def _taken(env: Env) -> list[int]:
+    low, high = env.port_range or (0, -1)
+    return [port for port in range(low, high + 1) if not is_free(port, env.http_address)]
+
+
+def is_range_taken(env: Env) -> bool:
+    """The whole of it."""
+    return env.port_range is not None and len(_taken(env)) == env.port_range[1] - env.port_range[0] + 1
+
+
 def check_range(env: Env) -> list[str]:
     """The public ports that can't be had, each with who has it. Raises `HostProblem` when none is left."""
     if env.port_range is None:
         return []
     low, high = env.port_range
-    taken = [port for port in range(low, high + 1) if not is_free(port, env.http_address)]
-    if len(taken) == high - low + 1:
+    taken = _taken(env)
+    if is_range_taken(env):
         raise HostProblem(
             f"Every public port from {low} to {high} is taken, {low} by {who_listens(low)}.",
             hint="Stop that, or choose other ports: PAAS_PORT_RANGE=21000-21199 bin/up",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
 import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +28,7 @@ from paas.host.processes import Lock, is_alive
 from runtime.errors import Failure, PlatformError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+STARTING = Path("/run/paas-starting.lock")
 DEADLINE_SECONDS = 120  # a busy machine takes a while to load everything five times
 
 
@@ -54,9 +58,23 @@ def prepare_home(env: Env, *, is_running: bool) -> None:
     write(env.saved_file, services.dotenv(settings), mode=0o600)
 
 
+@contextmanager
+def alone_on_this_machine() -> Iterator[None]:
+    """Two that start at the same moment would choose the same ports."""
+    descriptor = os.open(STARTING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def choose_port_range(env: Env) -> Env:
-    """At the first start, and remembered like a variable that was given: beside another platform the next free ports."""
-    if os.environ.get("PAAS_PORT_RANGE") or dotenv_values(env.saved_file, interpolate=False).get("PAAS_PORT_RANGE"):
+    """At the first start, and remembered like a variable that was given: beside another platform the next free ports.
+    Again when somebody else has all of them by now."""
+    if os.environ.get("PAAS_PORT_RANGE"):
+        return env
+    if dotenv_values(env.saved_file, interpolate=False).get("PAAS_PORT_RANGE") and not checks.is_range_taken(env):
         return env
     found = checks.free_range(env.http_address, low=20_000, high=31_999, size=200)
     if found is not None:
@@ -159,16 +177,19 @@ def show_doors(env: Env, email: str, password: str) -> None:
 
 def bring_up(env: Env) -> tuple[str, str, int | None]:
     """Everything up to healthy: the admin's e-mail, the password if new, and the keeper's pid if started by us."""
-    is_running = Lock(env.run_dir / "platform.lock").holder() is not None
-    if not is_running:
-        env = choose_port_range(env)
-    prepare_home(env, is_running=is_running)
-    if is_running:
-        setup_django()
-        with step("platform") as current:
-            wait_until_healthy(env, keeper=None)
-            current.done("runs already, every part is healthy")
-        return (*ensure_admin(env), None)
+    if Lock(env.run_dir / "platform.lock").holder() is None:
+        with alone_on_this_machine():
+            return _bring_up(choose_port_range(env))
+    prepare_home(env, is_running=True)
+    setup_django()
+    with step("platform") as current:
+        wait_until_healthy(env, keeper=None)
+        current.done("runs already, every part is healthy")
+    return (*ensure_admin(env), None)
+
+
+def _bring_up(env: Env) -> tuple[str, str, int]:
+    prepare_home(env, is_running=False)
     checks.check_ports(env)
     with step("ports") as current:
         missing = checks.check_range(env)

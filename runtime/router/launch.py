@@ -62,9 +62,9 @@ def facts(home: Path) -> dict[str, Any]:
 
 def tcp_master(home: Path) -> int:
     """The pid of the nginx that serves the TCP ports of this home, or 0."""
-    pid = _read(home / "run" / "tcp.pid").strip()
-    words = title(int(pid)) if pid.isdigit() else ""
-    return int(pid) if words.startswith("nginx: master") and f"{home}/tcp.conf" in words else 0
+    pid = _noted(home / "run" / "tcp.pid")
+    words = title(pid) if pid else ""
+    return pid if words.startswith("nginx: master") and f"{home}/tcp.conf" in words else 0
 
 
 def tcp_workers(home: Path) -> list[int]:
@@ -88,7 +88,9 @@ def clear_ports(home: Path) -> None:
     for line in _read(home / "run" / "keepers").splitlines():
         pid, _, began = line.partition(" ")
         if pid.isdigit() and began and start_time(int(pid)) == began:
-            _signal(int(pid), signal.SIGKILL)
+            under_way = [child for child in _children(int(pid)) if str(Path(__file__).name) in title(child)]
+            for each in (int(pid), *under_way):  # it has not become an nginx yet, and must not
+                _signal(each, signal.SIGKILL)
     (home / "run" / "keepers").unlink(missing_ok=True)
     clear_tcp(home)
     clear_udp(home)
@@ -96,21 +98,36 @@ def clear_ports(home: Path) -> None:
 
 def clear_tcp(home: Path) -> None:
     """Its listeners close. Sessions that are open go on, as their workers do."""
-    for pid in filter(None, [tcp_master(home)]):
-        _signal(pid, signal.SIGQUIT)
-        _until_gone(pid)
+    master_pid = tcp_master(home)
+    if master_pid:
+        _signal(master_pid, signal.SIGQUIT)
+        _until_gone(master_pid)
     for pid in tcp_workers(home):
         _signal(pid, signal.SIGQUIT)
         _until_gone(pid)
     (home / "run" / "tcp.pid").unlink(missing_ok=True)
+    for file in (home / "run").glob("tcp.[0-9]*"):  # of one that was killed
+        if not start_time(int(file.suffix[1:])):
+            file.unlink(missing_ok=True)
 
 
 def clear_udp(home: Path) -> None:
-    pid, _, began = _read(home / "run" / "udp.pid").partition(" ")
-    if pid.isdigit() and began and start_time(int(pid)) == began:
-        _signal(int(pid), signal.SIGKILL)
-        _until_gone(int(pid))
+    pid = _noted(home / "run" / "udp.pid")
+    if pid:
+        _signal(pid, signal.SIGKILL)
+        _until_gone(pid)
     (home / "run" / "udp.pid").unlink(missing_ok=True)
+
+
+def _note(file: Path) -> None:
+    """That this process, whatever program it becomes, is the one that a file stands for."""
+    file.write_text(f"{os.getpid()} {start_time(os.getpid())}")
+
+
+def _noted(file: Path) -> int:
+    """The pid in such a file, 0 when that process is gone."""
+    pid, _, began = _read(file).partition(" ")
+    return int(pid) if pid.isdigit() and began and start_time(int(pid)) == began else 0
 
 
 def _until_gone(pid: int) -> None:
@@ -228,6 +245,10 @@ def _processes() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
+
+
 def _open_files(pid: int) -> list[str]:
     names = []
     try:
@@ -278,24 +299,26 @@ def _become_tcp(home: Path, binary: str) -> int:
     clear_tcp(home)
     taken = write_listen(home)
     if taken:
-        sys.stderr.write(f"TCP ports that another process has are left out: {', '.join(map(str, sorted(taken)))}\n")
+        words = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in _runs(sorted(taken)))
+        sys.stderr.write(f"TCP ports that another process has are left out: {words}\n")
     if not listened(home):
         sys.stderr.write("There is no TCP port to listen on; looking again in a minute.\n")
         time.sleep(60)
         return 75
-    return _become(binary, home, "tcp.conf")
+    _note(home / "run" / "tcp.pid")
+    # nginx removes its own pid file when it ends, which may be long after another one has taken its place.
+    return _become(binary, home, "tcp.conf", options=f"pid {home}/run/tcp.{os.getpid()};")
 
 
 def _become_udp(home: Path) -> int:  # execv does not come back
     clear_udp(home)
-    with (home / "run" / "udp.pid").open("w") as file:
-        file.write(f"{os.getpid()} {start_time(os.getpid())}")
+    _note(home / "run" / "udp.pid")
     relay = str(Path(__file__).with_name("udp.py").absolute())
     os.execv(sys.executable, [sys.executable, "-I", "-S", relay, str(home)])  # noqa: S606
 
 
-def _become(binary: str, home: Path, configuration: str) -> int:  # execv does not come back
-    arguments = [binary, "-p", str(home), "-c", str(home / configuration), "-g", "daemon off;"]
+def _become(binary: str, home: Path, configuration: str, *, options: str = "") -> int:  # execv does not come back
+    arguments = [binary, "-p", str(home), "-c", str(home / configuration), "-g", f"daemon off; {options}".strip()]
     os.execv(binary, arguments)  # noqa: S606  # no shell is what we want
 
 

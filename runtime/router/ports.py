@@ -116,14 +116,14 @@ class PortTable:
     # What serves them
 
     def healthy(self) -> bool:
-        """Also where no ports are served at all."""
+        """Also where no ports are served at all, or others have all of them."""
         if not launch.facts(self._home):
             return True
         try:
             self._ask_relay({"do": "quiet", "address": ""})
         except RouterUnavailable:
             return False
-        return bool(launch.tcp_master(self._home))
+        return bool(launch.tcp_master(self._home)) or not launch.listened(self._home)
 
     def _require(self) -> None:
         if not launch.facts(self._home):
@@ -216,7 +216,6 @@ TCP = """\
 worker_processes 1;
 worker_rlimit_nofile 16384;
 worker_shutdown_timeout 24h;  # sessions outlive a reload
-pid "{home}/run/tcp.pid";
 error_log "{log}" error;
 
 events {{

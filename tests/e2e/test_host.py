@@ -230,6 +230,7 @@ def other_home(tmp_path_factory):
         "PAAS_HTTP_PORT": str(http),
         "PAAS_HTTPS_PORT": "0",
         "PAAS_REGISTRY_PORT": str(registry),
+        "PAAS_PORT_RANGE": "0",
     }
     shutil.rmtree(home, ignore_errors=True)
 
@@ -243,6 +244,18 @@ def test_a_taken_port_is_refused_with_the_name_of_who_has_it(other_home):
     assert f"Port {other_home['PAAS_HTTP_PORT']} is taken by" in refused.stderr
     assert f"(process {os.getpid()})" in refused.stderr
     assert "PAAS_HTTP_PORT=" in refused.stderr
+
+
+def test_taken_public_ports_are_refused_with_the_name_of_who_has_them(other_home):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = run("bin/up", "--detach", variables={**other_home, "PAAS_PORT_RANGE": f"{port}-{port}"})
+    assert refused.returncode == 1
+    assert f"Every public port from {port} to {port} is taken" in refused.stderr
+    assert f"(process {os.getpid()})" in refused.stderr
+    assert "PAAS_PORT_RANGE=" in refused.stderr
 
 
 def test_an_engine_that_does_not_answer_is_refused(other_home):

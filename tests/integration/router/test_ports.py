@@ -220,6 +220,8 @@ def test_a_start_takes_over_the_ports_of_the_router_before(own_nginx: RunningNgi
         with talk(TCP, own_nginx.range[0]) as other:
             assert other.say(b"2") == b"A:2"
         assert conversation.say(b"3") == b"A:3"  # its worker finishes in peace
+    until(lambda: not launch.start_time(before), "the one before to end")
+    assert own_nginx.router.healthy()
 
 
 def test_a_broken_or_hostile_file_leaves_out_only_itself(nginx: RunningNginx, a: Echo) -> None:
