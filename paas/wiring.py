@@ -99,6 +99,14 @@ def registry() -> Registry:
     return Registry(f"{parts.scheme}://{registry_host()}", credentials=credentials)
 
 
+@_once
+def machine_memory() -> int:
+    """Bytes of memory that the machine has."""
+    from runtime.usage.machine import memory_total_bytes
+
+    return memory_total_bytes()
+
+
 def registry_host() -> str:
     """What stands in front of a repository in a reference: `127.0.0.1:5000`."""
     return urlsplit(settings.ENV.registry_url).netloc.rpartition("@")[2]

@@ -96,7 +96,8 @@ def make_change(app: App, **changes: Any) -> Release:
     return release
 
 
-def make_live(release: Release) -> None:
+def make_live(release: Release | None) -> None:
+    assert release is not None
     start_release(release)
     finish_release(release)
     release.app.refresh_from_db()

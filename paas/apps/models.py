@@ -30,6 +30,8 @@ class App(BaseModel):
     generation = models.PositiveIntegerField(default=0)
     observed_generation = models.PositiveIntegerField(default=0)
     restart_epoch = models.PositiveIntegerField(default=0)
+    # Nothing of it runs from then on, whatever is deployed, until somebody starts it.
+    stopped_at = models.DateTimeField(null=True)
     current_release = models.ForeignKey(
         "releases.Release", null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
     )
@@ -52,6 +54,31 @@ class App(BaseModel):
     def repository(self) -> str:
         """Where its images are in the registry. By id: a new app of the same name must not meet the old one's images."""
         return f"apps/{self.id.hex}"
+
+
+class Restart(BaseModel):
+    """Instances of this target that were started for an earlier epoch are replaced. For all of an app at once there is
+    `App.restart_epoch`; both count on from the highest of the app."""
+
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="restarts")
+    target = models.CharField(max_length=60)  # a process type, `web`, or an instance, `web.1`
+    epoch = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "target"], name="one_restart_per_target")]
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.epoch}"
+
+
+class MaintenancePage(BaseModel):
+    """What visitors see during maintenance instead of our page. Beside the app, which is read much more often."""
+
+    app = models.OneToOneField(App, on_delete=models.CASCADE, related_name="maintenance_page")
+    html = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{len(self.html)} characters"
 
 
 class Collaborator(BaseModel):

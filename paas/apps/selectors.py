@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from paas.accounts.models import User
 from paas.accounts.services.tokens import hash_token
-from paas.apps.models import App, Collaborator, Invitation, Role
+from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Role
 from paas.core.models import AuditEvent
 from runtime.errors import Forbidden, InvalidInput, NotFound
 
@@ -168,6 +168,11 @@ def _moment(text: str, *, after_the_day: bool = False) -> datetime:
     if after_the_day and len(text.strip()) == len("2026-11-25"):
         moment += timedelta(days=1)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def maintenance_page(app: App) -> str:
+    """HTML of the app's own page; "" when visitors see ours."""
+    return MaintenancePage.objects.filter(app=app).values_list("html", flat=True).first() or ""
 
 
 def repository_path(app: App) -> Path:

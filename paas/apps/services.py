@@ -8,19 +8,27 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 
 from paas.accounts.models import User
 from paas.accounts.services import create_user, hash_token
 from paas.accounts.services.users import checked_email
-from paas.apps.models import App, Collaborator, Invitation, Role
-from paas.apps.selectors import get_invitation, invitation_gone, may_still_invite, pool_size, repository_path
+from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Restart, Role
+from paas.apps.selectors import (
+    get_invitation,
+    invitation_gone,
+    maintenance_page,
+    may_still_invite,
+    pool_size,
+    repository_path,
+)
 from paas.core import audit
 from paas.core.queue import send
 from paas.core.redis import announce_change
 from runtime.errors import Conflict, Forbidden, InvalidInput
 from runtime.git.repository import set_head
+from runtime.router.document import MAX_PAGE_BYTES
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,99}")
@@ -79,9 +87,22 @@ def destroy_app(app: App, *, by: User) -> None:
 
 
 @transaction.atomic
-def restart_app(app: App, *, by: User) -> None:
-    App.objects.filter(pk=app.pk).update(restart_epoch=F("restart_epoch") + 1, generation=F("generation") + 1)
-    audit.record("app.restart", by=by, app_id=app.id, app_name=app.name)
+def restart_app(app: App, *, by: User, target: str = "") -> None:
+    """Replace every instance, or those of a process type, or one (`web.1`), which callers have made sure to exist.
+    Raises `Conflict` when the app is stopped."""
+    app = App.objects.select_for_update().get(pk=app.pk)
+    if app.stopped_at:
+        raise Conflict(f"{app.name} is stopped.", hint=f"Start it with: paas ps:start -a {app.name}", id="app_stopped")
+    highest = app.restarts.aggregate(highest=Max("epoch"))["highest"] or 0
+    epoch = max(app.restart_epoch, highest) + 1
+    if target:
+        Restart.objects.update_or_create(app=app, target=target, defaults={"epoch": epoch})
+    else:
+        app.restarts.all().delete()
+        app.restart_epoch = epoch
+    app.generation = F("generation") + 1
+    app.save(update_fields=["restart_epoch", "generation", "updated_at"])
+    audit.record("app.restart", by=by, app_id=app.id, app_name=app.name, target=target or "all")
     request_convergence(app)
 
 
@@ -107,6 +128,30 @@ def set_deploy_branch(app: App, branch: str, *, by: User) -> None:
 
 
 @transaction.atomic
+def stop_app(app: App, *, by: User) -> bool:
+    """Nothing of it runs any more, also after deploys, until it is started. False when it is stopped already."""
+    moved = App.objects.filter(pk=app.pk, stopped_at=None).update(
+        stopped_at=timezone.now(), generation=F("generation") + 1
+    )
+    if moved:
+        audit.record("app.stop", by=by, app_id=app.id, app_name=app.name)
+        request_convergence(app)
+    return bool(moved)
+
+
+@transaction.atomic
+def start_app(app: App, *, by: User) -> bool:
+    """As before it was stopped. False when it is not stopped."""
+    moved = App.objects.filter(pk=app.pk, stopped_at__isnull=False).update(
+        stopped_at=None, generation=F("generation") + 1
+    )
+    if moved:
+        audit.record("app.start", by=by, app_id=app.id, app_name=app.name)
+        request_convergence(app)
+    return bool(moved)
+
+
+@transaction.atomic
 def set_maintenance(app: App, on: bool, *, by: User) -> None:
     """Saying it twice changes nothing."""
     moved = App.objects.filter(pk=app.pk, maintenance=not on).update(maintenance=on, generation=F("generation") + 1)
@@ -120,6 +165,53 @@ def set_maintenance(app: App, on: bool, *, by: User) -> None:
             after={"maintenance": on},
         )
         request_convergence(app)
+
+
+@transaction.atomic
+def set_maintenance_page(app: App, html: str, *, by: User) -> bool:
+    """The app's own page for visitors during maintenance; "" for ours. False when it is that already. Raises
+    `InvalidInput`."""
+    html = html.strip()
+    check_page(html)
+    before = maintenance_page(app)
+    if html == before:
+        return False
+    if html:
+        MaintenancePage.objects.update_or_create(app=app, defaults={"html": html})
+    else:
+        MaintenancePage.objects.filter(app=app).delete()
+    App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
+    audit.record(
+        "app.maintenance_page",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        before={"page": _page_words(before)},
+        after={"page": _page_words(html)},
+    )
+    request_convergence(app)
+    return True
+
+
+def _page_words(html: str) -> str:
+    return f"their own, {len(html.encode()):,} bytes" if html else "the platform's"
+
+
+def check_page(html: str) -> None:
+    """Raises `InvalidInput` for what no browser could show, or what the router would not keep."""
+    if "\0" in html:
+        raise InvalidInput(
+            "The maintenance page is not a text file.", hint="Give one HTML file, in UTF-8.", id="invalid_page"
+        )
+    size = len(html.encode(errors="replace"))
+    if size > MAX_PAGE_BYTES:
+        raise InvalidInput(
+            f"The maintenance page has {size:,} bytes; it can have {MAX_PAGE_BYTES:,}.",
+            hint="Put styles and small pictures into the one file, and keep large pictures somewhere else.",
+            id="page_too_large",
+        )
+    if html and "<" not in html:
+        raise InvalidInput("The maintenance page holds no HTML.", hint="Give one complete HTML page.", id="invalid_page")
 
 
 def request_convergence(app: App) -> None:

@@ -414,7 +414,11 @@ def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:
     seconds = build.seconds
     live = time.monotonic() - claim.started + seconds.get("received", 0)
     seconds["live"] = round(live, 3)
-    out.write(f"-----> v{build.release.version} is live at {url(build.app)}")
+    if App.objects.filter(pk=build.app_id, stopped_at__isnull=False).exists():
+        out.write(f"-----> v{build.release.version} is ready, and {build.app.name} is stopped.")
+        out.write(f"       Start it with: paas ps:start -a {build.app.name}")
+    else:
+        out.write(f"-----> v{build.release.version} is live at {url(build.app)}")
     out.write(
         f"       received {seconds.get('received', 0):.2f} s, built {seconds.get('built', 0):.2f} s, "
         f"released {seconds.get('released', 0):.2f} s, live after {live:.2f} s"

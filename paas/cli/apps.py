@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TextIO
 
 import click
 
@@ -11,6 +12,7 @@ from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to, git_url, url
 from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
 from runtime.errors import InvalidInput, PlatformError
+from runtime.router.document import MAX_PAGE_BYTES
 
 
 @click.command("apps")
@@ -92,9 +94,20 @@ def _maintenance(app_name: str, on: bool) -> None:
 
 @click.command("maintenance:on")
 @app_option
-def maintenance_on(app_name: str) -> None:
+@click.option("--page", type=click.File(encoding="utf-8"), help="An HTML file to show, kept for the next time.")
+@click.option("--default-page", is_flag=True, help="Show the platform's page again.")
+def maintenance_on(app_name: str, page: TextIO | None, default_page: bool) -> None:
     """Show visitors a maintenance page; instances go on running."""
+    if page is not None or default_page:
+        services.set_maintenance_page(find_app(app_name), _content(page) if page else "", by=acting_user())
     _maintenance(app_name, True)
+
+
+def _content(page: TextIO) -> str:
+    try:
+        return page.read(MAX_PAGE_BYTES + 1)
+    except UnicodeDecodeError as exc:
+        raise InvalidInput("The maintenance page is not in UTF-8.", id="invalid_page") from exc
 
 
 @click.command("maintenance:off")

@@ -9,7 +9,21 @@ import sys
 import click
 import structlog
 
-from paas.cli import apps, builds, cleanup, config, host, logs, people, processes, releases, routing, secrets, tags
+from paas.cli import (
+    apps,
+    builds,
+    cleanup,
+    config,
+    formation,
+    host,
+    logs,
+    people,
+    processes,
+    releases,
+    routing,
+    secrets,
+    tags,
+)
 from paas.core import audit
 from runtime.errors import Failure, PlatformError
 
@@ -22,7 +36,7 @@ def paas() -> None:
     """Push-to-deploy on this machine."""
 
 
-for module in (apps, builds, cleanup, config, host, logs, people, processes, releases, routing, secrets, tags):
+for module in (apps, builds, cleanup, config, formation, host, logs, people, processes, releases, routing, secrets, tags):
     for command in module.COMMANDS:
         paas.add_command(command)
 

@@ -18,10 +18,10 @@ from contextlib import suppress
 import click
 
 from paas.apps.models import App
-from paas.apps.services import restart_app
 from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json, table
 from paas.convergence import oneoff
 from paas.formation.selectors import formation
+from paas.formation.services import restart as restart_instances
 from paas.formation.services import scale as scale_app
 from runtime.engine.api import Attached
 from runtime.errors import EngineError, InvalidInput, PlatformError
@@ -106,11 +106,12 @@ def scale(app_name: str, pairs: tuple[str, ...]) -> None:
 
 @click.command("ps:restart")
 @app_option
-def restart(app_name: str) -> None:
-    """Replace every instance by a new one, without a gap."""
+@click.argument("target", default="", metavar="[TYPE|INSTANCE]")
+def restart(app_name: str, target: str) -> None:
+    """Replace every instance by a new one, or those of a type (web), or one (web.1), without a gap."""
     app = find_app(app_name)
-    restart_app(app, by=acting_user())
-    wait_until_observed(app, f"Restarting {app_name}")
+    restart_instances(app, by=acting_user(), target=target)
+    wait_until_observed(app, f"Restarting {target or app_name}")
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})

@@ -44,7 +44,10 @@ def wait_for_release(release: Release) -> None:
     if release.status != ReleaseStatus.SUCCEEDED:
         click.echo(release.status, err=True)
         raise UserError(release.reason, hint=release.hint, id=release.error_id or "release_failed")
-    click.echo("done" + (f", live at {url(release.app)}" if release.image_id else ""), err=True)
+    if release.app.stopped_at:
+        click.echo(f"done; {release.app.name} is stopped", err=True)
+    else:
+        click.echo("done" + (f", live at {url(release.app)}" if release.image_id else ""), err=True)
 
 
 @click.command("releases")

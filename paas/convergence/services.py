@@ -146,7 +146,7 @@ def _sweep() -> None:
     router().rotate_logs()
     observation = observe(engine(), router(), home=home())
     known = set()
-    for app in App.objects.all().prefetch_related("scales", "domains", "instances", "retirements"):
+    for app in App.objects.all().prefetch_related("scales", "restarts", "domains", "instances", "retirements"):
         known.add(str(app.pk))
         if app.destroyed_at is not None:
             send("convergence.converge", str(app.pk))
@@ -373,9 +373,10 @@ def _run_release_command(app: App, release: Release, desired: AppSpec, out: Buil
 
 def _count_failures(desired: AppSpec, failure: InstanceFailed, memory: dict[str, InstanceMemory]) -> None:
     """Instances of the live release that would not come up: tried again later and later."""
-    versions = {spec.process: f"{spec.fingerprint()}/{desired.restart_epoch}" for spec in desired.processes}
+    fingerprints = {spec.process: spec.fingerprint() for spec in desired.processes}
     for name in failure.instances:
-        version = versions.get(name.rpartition(".")[0], "")
+        process, _, index = name.rpartition(".")
+        version = f"{fingerprints.get(process, '')}/{desired.epoch_of(process, int(index))}"
         memory[name] = remember_crash(memory.get(name, InstanceMemory()), version=version, at=timezone.now())
 
 

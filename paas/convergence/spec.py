@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from paas.apps.models import App
-from paas.apps.selectors import subnet, url
+from paas.apps.selectors import maintenance_page, subnet, url
 from paas.formation.selectors import Process, formation
 from paas.releases.models import Release
 from paas.routing.selectors import hosts, public_address
@@ -18,7 +20,8 @@ WORKER_UPTIME_SECONDS = 2.0
 
 
 def app_spec(app: App, release: Release | None) -> AppSpec:
-    processes = [process_spec(app, release, process) for process in formation(app, release)] if release else []
+    runs = release if app.stopped_at is None else None
+    processes = [process_spec(app, runs, process) for process in formation(app, runs)] if runs else []
     return AppSpec(
         app=app.name,
         app_id=str(app.pk),
@@ -26,9 +29,12 @@ def app_spec(app: App, release: Release | None) -> AppSpec:
         processes=tuple(process for process in processes if process.quantity),
         hosts=tuple(hosts(app)),
         maintenance=app.maintenance,
+        maintenance_page=maintenance_page(app) if app.maintenance else "",
+        stopped=app.stopped_at is not None,
         network=app.network,
         subnet=subnet(app),
         restart_epoch=app.restart_epoch,
+        restarts={row.target: row.epoch for row in app.restarts.all()},
     )
 
 
@@ -87,6 +93,30 @@ def told_ports(app: App, bound: Sequence[BoundPort]) -> Mapping[str, str]:
     the lowest."""
     lowest = sorted(bound, key=lambda each: each.public_port, reverse=True)
     return {f"PAAS_{each.protocol.upper()}_{each.port}": public_address(app, each.public_port) for each in lowest}
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveHealth:
+    """The check that counts for a process type, as a release would keep it, and where it comes from."""
+
+    values: Mapping[str, Any]
+    source: str  # "people", "code", "image", "default"
+
+
+def effective_health(release: Release, process: str) -> EffectiveHealth:
+    if process in release.health_overrides:
+        return EffectiveHealth(release.health_overrides[process], "people")
+    if process in release.health_checks:
+        return EffectiveHealth(release.health_checks[process], "code")
+    check = health_check(release, process, DEFAULT_PORT if process == "web" else 0, bound_ports(release, process))
+    values = {
+        "kind": check.kind.value,
+        "timeout_seconds": check.timeout_seconds,
+        "start_seconds": check.start_seconds,
+        **({"uptime_seconds": check.uptime_seconds} if check.kind is CheckKind.UPTIME else {}),
+        **({"port": check.port} if check.port and process != "web" else {}),
+    }
+    return EffectiveHealth(values, "image" if check.kind is CheckKind.IMAGE else "default")
 
 
 def health_check(release: Release, process: str, port: int, bound: Sequence[BoundPort] = ()) -> HealthCheck:

@@ -74,6 +74,8 @@ class SwitchRoute:
                 target = "maintenance page"
             case RouteState.DOWN:
                 target = "page that nothing runs"
+            case RouteState.STOPPED:
+                target = "page that it is stopped"
             case _:
                 target = ", ".join(self.instances)
         return f"route {self.route.app}: {target}"
@@ -242,7 +244,7 @@ class _Planner:
     def _decide(self, spec: ProcessSpec, index: int) -> None:
         """Keep the one that is right, or start it, or leave it alone until its pause is over."""
         name = f"{spec.process}.{index}"
-        version = f"{self.fingerprints[spec.process]}/{self.desired.restart_epoch}"
+        version = f"{self.fingerprints[spec.process]}/{self.desired.epoch_of(spec.process, index)}"
         mine = [each for each in self.living if each.name == name]
         right = [each for each in mine if self._is_right(each)]
         running = sorted((each for each in right if each.is_running), key=self._preference)
@@ -294,7 +296,7 @@ class _Planner:
                 index=index,
                 network=self.desired.network,
                 address=self._free_address(),
-                epoch=self.desired.restart_epoch,
+                epoch=self.desired.epoch_of(spec.process, index),
                 reason=reason,
                 recovers=recovers,
             )
@@ -305,7 +307,7 @@ class _Planner:
             return f"release v{spec.release}"
         if any(each.fingerprint != self.fingerprints[spec.process] for each in mine):
             return "settings changed"
-        if any(each.epoch < self.desired.restart_epoch for each in mine):
+        if any(each.epoch < self.desired.epoch_of(each.process, each.index) for each in mine):
             return "restart"
         if mine:
             return "was never started" if mine[0].container.state is State.CREATED else f"was {mine[0].container.state}"
@@ -330,7 +332,9 @@ class _Planner:
                 self._remove(each)
                 continue
             spec = self.specs.get(each.process)
-            if spec is None:
+            if self.desired.stopped:
+                reason = "app stopped"
+            elif spec is None:
                 reason = "no longer wanted"
             elif not self._is_right(each):
                 reason = "replaced"
@@ -423,11 +427,17 @@ class _Planner:
 
     def _route(self, addresses: Sequence[str]) -> Route:
         settings = self.desired.settings
-        state = RouteState.UP if addresses else RouteState.DOWN
+        if self.desired.maintenance:
+            state = RouteState.MAINTENANCE
+        elif self.desired.stopped:
+            state = RouteState.STOPPED
+        else:
+            state = RouteState.UP if addresses else RouteState.DOWN
         return Route(
             app=self.desired.app,
             hosts=tuple(dict.fromkeys(self.desired.hosts)),
-            state=RouteState.MAINTENANCE if self.desired.maintenance else state,
+            state=state,
+            page=self.desired.maintenance_page if self.desired.maintenance else "",
             addresses=tuple(addresses),
             timeout_seconds=int(settings.get(RouteSetting.TIMEOUT_SECONDS, "60")),
             max_body_bytes=int(settings.get(RouteSetting.MAX_BODY_BYTES, "0")),
@@ -456,7 +466,9 @@ class _Planner:
     # ------------------------------------------------------------ small questions
 
     def _is_right(self, each: Instance) -> bool:
-        return each.fingerprint == self.fingerprints.get(each.process) and each.epoch >= self.desired.restart_epoch
+        return each.fingerprint == self.fingerprints.get(each.process) and each.epoch >= self.desired.epoch_of(
+            each.process, each.index
+        )
 
     def _preference(self, each: Instance) -> tuple[bool, datetime]:
         """Of two that run as the same instance: the one with traffic, else the older."""

@@ -116,8 +116,16 @@ class AppSpec:
     processes: Sequence[ProcessSpec] = ()
     hosts: Sequence[str] = ()
     maintenance: bool = False
+    maintenance_page: str = ""  # HTML of the app's own; "" = ours
+    stopped: bool = False  # by somebody, until somebody starts it: `processes` is empty then
     network: str = ""
     subnet: str = ""  # CIDR of the app's own network; .1 is the gateway
     restart_epoch: int = 0  # raised by "restart": instances started for an older one are replaced
+    restarts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # the same for a process type, `web`, or an instance, `web.1`
     settings: Mapping[str, str] = field(default_factory=dict)  # of the route: see `RouteSetting`
     deleted: bool = False  # nothing may be left: no instance, no route, no network
+
+    def epoch_of(self, process: str, index: int) -> int:
+        return max(self.restart_epoch, self.restarts.get(process, 0), self.restarts.get(f"{process}.{index}", 0))

@@ -18,6 +18,7 @@ class RouteState(StrEnum):
     UP = "up"  # to the addresses
     MAINTENANCE = "maintenance"  # 503, a page, Retry-After
     DOWN = "down"  # nothing runs: 503, a page that says so
+    STOPPED = "stopped"  # somebody has stopped it: 503, a page that says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)  # set in every answer of the app
     buffered: bool = True  # request bodies
     force_https: bool = False  # plain HTTP is redirected, where the router has an HTTPS port
+    page: str = ""  # HTML, shown during maintenance instead of ours
 
 
 class PortProtocol(StrEnum):

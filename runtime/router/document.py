@@ -23,6 +23,7 @@ HOP_HEADERS = frozenset(
     ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "x-request-id")
 )
 MAX_TIMEOUT_SECONDS = 86_400
+MAX_PAGE_BYTES = 64 * 1024
 
 
 def normal_host(text: str) -> str:
@@ -94,6 +95,11 @@ def _problem(route: Route) -> str:
             value.encode()
         except UnicodeEncodeError:
             return f"the header {name[:100]!r}"
+    try:
+        if len(route.page.encode()) > MAX_PAGE_BYTES:
+            return f"a page of more than {MAX_PAGE_BYTES} bytes"
+    except UnicodeEncodeError:
+        return "the page"
     return ""
 
 
@@ -142,6 +148,8 @@ def dump(route: Route) -> bytes:
         "buffered": route.buffered,
         "https": route.force_https,
     }
+    if route.page:
+        document["page"] = route.page
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -156,6 +164,7 @@ def load(document: dict[str, Any]) -> Route:
         headers=dict(document["headers"]),
         buffered=document["buffered"],
         force_https=document["https"],
+        page=document.get("page", ""),
     )
 
 

@@ -20,6 +20,12 @@ local PAGES = {
     owner = "If this is your app, see what became of it, and start a web process:",
     commands = { "paas ps -a {app}", "paas ps:scale web=1 -a {app}" },
   },
+  stopped = {
+    id = "app_stopped", status = 503, retry = 3600, title = "This app is stopped",
+    text = "{app} has been stopped, and answers again when someone starts it.",
+    owner = "If this is your app, start it:",
+    commands = { "paas ps:start -a {app}" },
+  },
   maintenance = {
     id = "app_maintenance", status = 503, retry = 120, title = "Back in a moment",
     text = "{app} is down for maintenance. Nothing is wrong: someone is working on it.",
@@ -83,7 +89,7 @@ local function wants(accept)
   return "text"
 end
 
--- Answer with the page `name` and end the request.
+-- Answer with the page `name` and end the request. `values.page` is HTML of the app's own, for everybody but programs.
 function M.send(name, values)
   local page = PAGES[name]
   local var = ngx.var
@@ -107,7 +113,10 @@ function M.send(name, values)
   local id = var.paas_id or var.request_id or ""
   local form = wants(var.http_accept)
   local body
-  if form == "html" then
+  if values.page and form ~= "json" then
+    body = values.page
+    ngx.header["Content-Type"] = "text/html; charset=utf-8"
+  elseif form == "html" then
     local commands = {}
     if app or name == "unknown" or name == "platform" then
       for i, command in ipairs(page.commands or {}) do commands[i] = escape(fill(command, plain)) end

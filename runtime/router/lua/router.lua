@@ -28,7 +28,8 @@ local worker_id                          -- this worker's number
 local suffix                             -- "|" .. worker_id
 
 local BUCKETS = { 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000 }  -- ms; one more for the rest
-local STATES = { up = true, maintenance = true, down = true }
+local STATES = { up = true, maintenance = true, down = true, stopped = true }
+local PAGE_BYTES = 65536
 local DEAD_SECONDS = 3
 local CONNECT_SECONDS = 5
 local WEBSOCKET_SECONDS = 3600
@@ -73,6 +74,7 @@ local function compile(slug, raw)
       return nil, "bad header"
     end
   end
+  if doc.page ~= nil and (type(doc.page) ~= "string" or #doc.page > PAGE_BYTES) then return nil, "bad page" end
   local targets = {}
   for i, text in ipairs(doc.to) do
     if type(text) ~= "string" then return nil, "bad address" end
@@ -88,7 +90,7 @@ local function compile(slug, raw)
   return {
     raw = raw, slug = slug, state = doc.state, hosts = doc.hosts, targets = targets, timeout = doc.timeout,
     body = doc.body, buffered = doc.buffered ~= false, https = doc.https == true,
-    headers = next(doc.headers) and doc.headers or nil,
+    headers = next(doc.headers) and doc.headers or nil, page = doc.page,
   }
 end
 
@@ -360,7 +362,8 @@ end
 -- A request
 
 local function state_page(route)
-  if route.state == "maintenance" then return pages.send("maintenance", { app = route.slug }) end
+  if route.state == "maintenance" then return pages.send("maintenance", { app = route.slug, page = route.page }) end
+  if route.state == "stopped" then return pages.send("stopped", { app = route.slug }) end
   return pages.send("down", { app = route.slug })
 end
 

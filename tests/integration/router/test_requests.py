@@ -91,6 +91,35 @@ def test_maintenance_is_a_503_of_its_own(nginx: RunningNginx, a: Upstream) -> No
     assert int(answer.headers["Retry-After"]) > 0
 
 
+def test_an_own_maintenance_page_is_shown_as_it_is(nginx: RunningNginx, a: Upstream) -> None:
+    page = """<!doctype html><title>Soon</title><p id="x">{{title}} %1 $host "quoted" 'single' ü 漢 <?lua os.exit() ?>"""
+    nginx.router.put(to(a, state=RouteState.MAINTENANCE, page=page))
+    before = (nginx.home / "nginx.conf").read_bytes()
+    for accept in (HTML, "*/*"):
+        answer = nginx.get(SHOP, accept=accept)
+        assert (answer.status_code, answer.text) == (503, page)
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert int(answer.headers["Retry-After"]) > 0
+    assert nginx.get(SHOP, accept="application/json").json()["id"] == "app_maintenance"
+    assert nginx.router.get("shop").page == page
+    assert (nginx.home / "nginx.conf").read_bytes() == before
+    nginx.router.put(to(a))
+    assert nginx.get(SHOP).status_code == 200
+
+
+def test_the_largest_page_fits(nginx: RunningNginx, a: Upstream) -> None:
+    page = "<p>" + "\n" * 20_000 + '"' * 20_000 + "漢" * 8_500
+    nginx.router.put(to(a, state=RouteState.MAINTENANCE, page=page))
+    assert nginx.get(SHOP, accept=HTML).text == page
+
+
+def test_a_stopped_app_says_so_and_how_to_start_it(nginx: RunningNginx) -> None:
+    nginx.router.put(to(state=RouteState.STOPPED))
+    answer = nginx.get(SHOP, accept=HTML)
+    assert (answer.status_code, "paas ps:start -a shop" in answer.text) == (503, True)
+    assert nginx.get(SHOP, accept="application/json").json()["id"] == "app_stopped"
+
+
 def test_an_app_that_refuses_the_connection_is_a_502(nginx: RunningNginx) -> None:
     nginx.router.put(Route(app="shop", hosts=(SHOP,), addresses=(f"127.0.0.1:{free_ports(1)[0]}",)))
     answer = nginx.get(SHOP, accept=HTML)

@@ -9,8 +9,8 @@ from runtime.errors import PlatformError
 from runtime.reconcile.observe import InstanceMemory, remember_crash
 from runtime.reconcile.plan import Start, SwitchRoute
 from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck
-from runtime.router.api import RouteState
-from tests.unit.runtime.reconcile.world import NOW, World, app, final_route, lines, web, worker
+from runtime.router.api import Route, RouteState
+from tests.unit.runtime.reconcile.world import HOSTS, NOW, World, app, final_route, lines, web, worker
 
 
 def transcript(world: World, desired: AppSpec) -> str:
@@ -158,6 +158,84 @@ def test_a_lost_route_is_made_again_for_those_that_answer() -> None:
         wait web.1: TCP 8000
         route hello: web.1
     """)
+
+
+def test_one_instance_can_be_restarted_alone() -> None:
+    world = World()
+    world.has(web(7, quantity=2), 1)
+    world.has(web(7, quantity=2), 2)
+    world.has(worker(7))
+    world.routes(2, 3)
+    made = world.plan(app(web(7, quantity=2), worker(7), restarts={"web.2": 1}))
+    assert str(made) == lines("""
+        start web.2: restart
+        wait web.2: TCP 8000
+        route hello: web.1, web.2
+        drain and stop web.2 of v7: replaced
+    """)
+    assert [step.epoch for step in made.steps if isinstance(step, Start)] == [1]
+
+
+def test_a_process_type_can_be_restarted_alone() -> None:
+    world = World()
+    world.has(web(7))
+    world.has(worker(7), epoch=2)
+    world.routes(2)
+    assert transcript(world, app(web(7), worker(7), restart_epoch=0, restarts={"worker": 3})) == lines("""
+        start worker.1: restart
+        wait worker.1: up for 3 s
+        stop worker.1 of v7: replaced
+    """)
+
+
+def test_what_was_restarted_alone_counts_as_restarted() -> None:
+    world = World()
+    world.has(web(7), epoch=4)
+    world.routes(2)
+    assert not world.plan(app(web(7), restart_epoch=3, restarts={"web.1": 4}))
+
+
+def test_a_stopped_app_first_answers_with_a_page_and_then_stops() -> None:
+    world = World()
+    world.has(web(7))
+    world.has(worker(7))
+    world.routes(2)
+    assert transcript(world, app(release=7, stopped=True)) == lines("""
+        route hello: page that it is stopped
+        drain and stop web.1 of v7: app stopped
+        stop worker.1 of v7: app stopped
+    """)
+
+
+def test_a_stopped_app_stays_stopped() -> None:
+    world = World()
+    world.routes(state=RouteState.STOPPED)
+    assert not world.plan(app(release=8, stopped=True))
+
+
+def test_a_started_app_comes_back_as_it_was_scaled() -> None:
+    world = World()
+    world.routes(state=RouteState.STOPPED)
+    assert transcript(world, app(web(8, quantity=2))) == lines("""
+        start web.1: release v8
+        start web.2: release v8
+        wait web.1: TCP 8000
+        wait web.2: TCP 8000
+        route hello: web.1, web.2
+    """)
+
+
+def test_an_own_maintenance_page_is_part_of_the_route_and_only_then() -> None:
+    world = World()
+    world.has(web(7))
+    world.routes(2)
+    closed = app(web(7), maintenance=True, maintenance_page="<h1>Soon</h1>")
+    made = world.plan(closed)
+    assert [step.route.page for step in made.steps if isinstance(step, SwitchRoute)] == ["<h1>Soon</h1>"]
+    world.route = Route("hello", HOSTS, RouteState.MAINTENANCE, ("10.210.0.2:8000",), page="<h1>Soon</h1>")
+    assert not world.plan(closed)
+    world.routes(2)
+    assert not world.plan(app(web(7), maintenance_page="<h1>Soon</h1>"))
 
 
 def test_a_restart_replaces_every_instance() -> None:

@@ -32,6 +32,7 @@ routes = st.builds(
     ),
     buffered=st.booleans(),
     force_https=st.booleans(),
+    page=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
 )
 
 
