@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -53,12 +54,14 @@ STATES = {
 
 
 @register.simple_tag
+@lru_cache(maxsize=128)
 def icon(name: str) -> SafeString:
     """One of the symbols in static/icons.svg. Decoration: the words beside it say what it means."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name)
 
 
 @register.filter
+@lru_cache(maxsize=128)
 def status(word: str) -> SafeString:
     """A state by word and icon, colour on top."""
     shape, tone = STATES.get(word, ("dot", "quiet"))

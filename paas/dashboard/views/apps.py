@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
@@ -32,8 +32,16 @@ from runtime.errors import UserError
 def app_list(request: HttpRequest) -> HttpResponse:
     apps = (
         apps_visible_to(current_user(request))
-        .select_related("current_release__image", "owner")
-        .prefetch_related("instances")
+        .select_related("current_release__image")
+        .only(
+            "name",
+            "maintenance",
+            "current_release__version",
+            "current_release__description",
+            "current_release__finished_at",
+            "current_release__image__commit_subject",
+        )
+        .prefetch_related(Prefetch("instances", Instance.objects.only("app_id", "process", "index", "state", "reason")))
         .annotate(
             is_building=Exists(Build.objects.filter(app=OuterRef("pk"), status__in=ACTIVE)),
             is_releasing=Exists(Release.objects.filter(app=OuterRef("pk"), status__in=UNFINISHED)),
