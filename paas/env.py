@@ -59,6 +59,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_LOG_APP_MB", "64", "Disk that the log of one app may take, packed. Its oldest part goes first."),
     Variable("PAAS_LOG_TOTAL_MB", "2048", "Disk that the logs of all apps may take together; who has most loses first."),
     Variable("PAAS_LOG_DAYS", "30", "Days after which a part of an app's log is deleted."),
+    Variable(
+        "PAAS_ADMINS_NEED_TWO_FACTOR", "0", "1: admins have to set up two-factor authentication before anything else."
+    ),
     Variable("PAAS_DEBUG", "0", "1 shows tracebacks in the browser. Never in production."),
     Variable("PAAS_LOG_FORMAT", "text", "`json` for one JSON object a line."),
 )
@@ -101,6 +104,7 @@ class Env:
     max_push_bytes: int
     app_memory_bytes: int
     audit_days: int
+    admins_need_two_factor: bool
     log_app_bytes: int
     log_total_bytes: int
     log_days: int
@@ -216,6 +220,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         max_push_bytes=number("PAAS_MAX_PUSH_MB", 256) * 1024 * 1024,
         app_memory_bytes=number("PAAS_APP_MEMORY_MB", 512) * 1024 * 1024,
         audit_days=number("PAAS_AUDIT_DAYS", 365),
+        admins_need_two_factor=text("PAAS_ADMINS_NEED_TWO_FACTOR", "0") == "1",
         log_app_bytes=number("PAAS_LOG_APP_MB", 64, lambda n: n > 0) * 1024 * 1024,
         log_total_bytes=number("PAAS_LOG_TOTAL_MB", 2048, lambda n: n > 0) * 1024 * 1024,
         log_days=number("PAAS_LOG_DAYS", 30, lambda n: 0 < n <= 3650),

@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "paas.accounts.middleware.SeenMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "paas.dashboard.middleware.SecondStepMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "paas.dashboard.middleware.FailureMiddleware",
 ]

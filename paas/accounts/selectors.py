@@ -50,7 +50,7 @@ def users_with_numbers() -> QuerySet[WithAnnotations[User, Numbers]]:
 
 
 def find_user(email: str) -> User | None:
-    return User.objects.filter(email__iexact=email.strip()).first()
+    return User.objects.filter(email__iexact=email.replace("\0", "").strip()).first()  # Postgres takes no NUL
 
 
 def get_user(email: str) -> User:

@@ -67,7 +67,11 @@ def roles_of(user: User, apps: Iterable[App]) -> dict[UUID, Role]:
 
 def get_collaborator(app: App, email: str) -> Collaborator:
     """Raises `NotFound`."""
-    row = app.collaborators.select_related("user", "app").filter(user__email__iexact=email.strip()).first()
+    row = (
+        app.collaborators.select_related("user", "app")
+        .filter(user__email__iexact=email.replace("\0", "").strip())
+        .first()
+    )
     if row is None:
         raise NotFound(
             f"{email.strip()} is no collaborator of {app.name}.",
@@ -153,7 +157,7 @@ def find_audit_events(
         events = events.filter(at__gte=_moment(since))
     if until:
         events = events.filter(at__lt=_moment(until, after_the_day=True))
-    for word in text.lower().split():
+    for word in text.lower().replace("\0", "").split():
         events = events.filter(text__contains=word)
     return events
 

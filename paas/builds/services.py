@@ -106,7 +106,10 @@ def run_build(build_id: str) -> None:
     build = _claim(build_id)
     if build is None:
         return
-    with structlog.contextvars.bound_contextvars(app=build.app.name, build=build.number):
+    with (
+        structlog.contextvars.bound_contextvars(app=build.app.name, build=build.number),
+        audit.resumed("build.create", app_id=build.app_id, number=build.number),
+    ):
         claim = _Claim(build)
         try:
             _run(build, claim)

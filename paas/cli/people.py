@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import TextIO
 
 import click
+from django.conf import settings
 
 from paas.accounts import services
 from paas.accounts.models import ApiToken, Scope, SSHKey, User
 from paas.accounts.selectors import get_user, users_with_numbers
 from paas.apps.models import Role
 from paas.apps.selectors import audit_events, find_audit_events, get_collaborator
-from paas.apps.services import add_collaborator, change_role, remove_collaborator, transfer_app
+from paas.apps.services import add_collaborator, change_role, invite, remove_collaborator, transfer_app
 from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
 from paas.core.audit_export import COLUMNS, as_cells, as_values
 from paas.core.models import AuditEvent
@@ -142,6 +143,19 @@ def create_user(email: str, password: str, admin: bool) -> None:
     """Add a person, who sees the apps they own or share."""
     user = services.create_user(email=email, password=password, is_admin=admin, by=acting_user())
     click.echo(f"Added {user.email}.", err=True)
+
+
+@click.command("users:invite")
+@click.argument("email")
+@click.option("--admin", is_flag=True, help="May see and do everything.")
+@click.option("-a", "--app", "app_name", help="Give them a role in this app.")
+@role_option
+def invite_user(email: str, admin: bool, app_name: str | None, role: str) -> None:
+    """Print a link with which somebody new becomes a user, once, within a week."""
+    app = find_app(app_name) if app_name else None
+    invitation, secret = invite(email=email, by=acting_user(), app=app, role=Role[role.upper()], is_admin=admin)
+    click.echo(f"Send this to {invitation.email}:", err=True)
+    click.echo(f"{settings.ENV.address('dashboard')}/invitations/{secret}")
 
 
 @click.command("users:deactivate")
@@ -359,6 +373,6 @@ def _moved(event: AuditEvent) -> str:
 
 
 COMMANDS = [
-    list_access, add_access, update_access, remove_access, transfer, list_users, create_user, password, deactivate,
-    activate, two_factor_off, list_tokens, create_token, revoke_token, list_keys, add_key, remove_key, audit,
+    list_access, add_access, update_access, remove_access, transfer, list_users, create_user, invite_user, password,
+    deactivate, activate, two_factor_off, list_tokens, create_token, revoke_token, list_keys, add_key, remove_key, audit,
 ]  # fmt: skip

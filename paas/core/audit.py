@@ -41,6 +41,16 @@ def through(door: str, request_id: str = "", address: str = "") -> Iterator[None
             _origin.reset(token)
 
 
+@contextmanager
+def resumed(action: str, *, app_id: UUID, **detail: Any) -> Iterator[None]:
+    """For a worker that goes on with what an event began: it came through the same door, from the same place."""
+    known = {f"detail__{name}": value for name, value in detail.items()}
+    began = AuditEvent.objects.filter(action=action, app_id=app_id, **known).first()
+    origin = Origin(began.door, began.request_id, began.address) if began else _origin.get()
+    with through(origin.door, origin.request_id, origin.address):
+        yield
+
+
 def door() -> str:
     """Through which door the present work came: cli, dashboard, git …"""
     return _origin.get().door

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from paas.accounts.models import User
+from paas.accounts.services.two_factor import has_two_factor
 from runtime.errors import Conflict, Failure, Forbidden, NotFound, UserError
 
 log = structlog.get_logger()
@@ -21,6 +24,23 @@ STATUS: tuple[tuple[type[Failure], int], ...] = (
 
 def status_of(failure: Failure) -> int:
     return next(status for kind, status in STATUS if isinstance(failure, kind))
+
+
+class SecondStepMiddleware:
+    """Where admins need two-factor authentication, one without it gets to no page but the one that sets it up."""
+
+    OPEN = ("/account/two-factor", "/logout")
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user if settings.ENV.admins_need_two_factor else None
+        if not isinstance(user, User) or not user.is_admin or request.path.startswith(self.OPEN) or has_two_factor(user):
+            return self.get_response(request)
+        if request.path == "/":
+            messages.warning(request, "Admins need two-factor authentication here. Set it up to go on.")
+        return redirect("two-factor")
 
 
 class FailureMiddleware:

@@ -61,7 +61,7 @@ def create_user(
 
 @transaction.atomic
 def rename_user(user: User, name: str, *, by: User) -> None:
-    name = " ".join(name.split())[:100]
+    name = " ".join(name.replace("\0", "").split())[:100]
     if name == user.name:
         return
     audit.record("user.rename", by=by, email=user.email, before={"name": user.name}, after={"name": name})

@@ -47,7 +47,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(target)
     if request.method == "GET":
         return _sign_in_page(request, target)
-    email, password = request.POST.get("username", "").strip()[:254], request.POST.get("password", "")
+    email, password = request.POST.get("username", "").replace("\0", "").strip()[:254], request.POST.get("password", "")
     address = client_address(request.META)
     try:
         throttle.attempt(account=email, address=address)

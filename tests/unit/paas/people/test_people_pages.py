@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -134,6 +135,18 @@ class TestSignIn:
         assert client.post("/logout").headers["Location"] == "/login"
         assert not Session.objects.filter(user=alice).exists()
         assert AuditEvent.objects.filter(action="session.end", actor=alice).exists()
+
+    def test_where_admins_need_a_second_step_they_get_nowhere_before_they_have_one(self, settings, alice):
+        settings.ENV = dataclasses.replace(settings.ENV, admins_need_two_factor=True)
+        root, client = make_user("root", is_admin=True), Client()
+        client.force_login(root)
+        assert client.get("/people").headers["Location"] == "/account/two-factor"
+        assert client.post("/people", {"email": "dora@example.com"}).headers["Location"] == "/account/two-factor"
+        assert not Invitation.objects.exists()
+        client.post("/account/two-factor/begin")
+        client.post("/account/two-factor/confirm", {"code": code_of(root.two_factor)})
+        assert client.get("/people").status_code == 200
+        assert signed_in(alice).get("/").status_code == 200
 
 
 class TestAccount:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import connection
+from redis.exceptions import ConnectionError as RedisAway
 
 from paas.accounts import throttle
 from paas.accounts.models import RecoveryCode
@@ -128,3 +131,25 @@ def test_a_right_password_starts_the_accounts_count_anew_but_not_that_of_the_add
         throttle.forgive(account="mine@example.com")
     with pytest.raises(TooManyAttempts):
         throttle.attempt(account="mine@example.com", address="192.0.2.1")
+
+
+def test_many_guesses_at_the_same_moment_are_held_up_like_many_in_a_row():
+    def got_through(_number: int) -> bool:
+        try:
+            throttle.attempt(account="alice@example.com")
+        except TooManyAttempts:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(got_through, range(100))) <= throttle.RULES["account"].free + 1
+
+
+def test_without_redis_an_operator_still_gets_in(monkeypatch):
+    class Away:
+        def __getattr__(self, name):
+            raise RedisAway("away")
+
+    monkeypatch.setattr("paas.core.redis.client", Away)
+    throttle.attempt(account="alice@example.com", address="192.0.2.1")
+    throttle.forgive(account="alice@example.com", address="192.0.2.1")
