@@ -36,17 +36,7 @@ def change_config(
     change = difference(present.values, after)
     if not change:
         return None
-    release = create_change(app, by=by, kind=ReleaseKind.CONFIG, description=str(change), config=after)
-    audit.record(
-        "config.change",
-        by=by,
-        app_id=app.id,
-        app_name=app.name,
-        version=release.version if release else present.version,
-        before=audit.masked([*change.changed, *change.removed]),
-        after=audit.masked([*change.added, *change.changed]),
-    )
-    return release
+    return create_change(app, by=by, kind=ReleaseKind.CONFIG, description=str(change), config=after)
 
 
 def check_seen(app: App, present: Config, seen_version: int) -> None:

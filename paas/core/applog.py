@@ -22,8 +22,8 @@ WORDS = {
     "release.create": "Release v{version} created: {description}",
     "run.create": "Run {number} started",
 }
-# The release that comes of it is told; or it happens to the log itself.
-SILENT = frozenset({"config.change", "app.destroy"})
+# It happens to the log itself.
+SILENT = frozenset({"app.destroy"})
 
 
 def say(app_id: object, app_name: str, name: str, text: str, *, release: int = 0) -> None:
