@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +14,12 @@ from uuid import UUID
 from django.conf import settings
 
 from paas.core.redis import append_to_stream, read_stream
+from runtime.logs.mask import masked
 
 STREAM_SECONDS = 3600
 STREAM_LINES = 4000
 MAX_BYTES = 16 * 1024 * 1024
 MAX_LINE = 2000
-SECRET_NAME = re.compile(
-    r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|PRIVATE|CREDENTIAL|AUTH|DSN|SALT|SIGNING|_KEY$|_URL$|_PWD$|CANARY",
-    re.IGNORECASE,
-)
-
-
-def secrets_of(config: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(value, mask) of the config vars that a log must not show, longest first: those whose name says so and those
-    whose value looks random. A plain word like `production` stays readable."""
-    found = []
-    for name, value in config.items():
-        mixed = bool(re.search(r"\d", value)) and bool(re.search(r"[A-Za-z]", value)) and " " not in value
-        if (SECRET_NAME.search(name) and len(value) >= 6) or (mixed and len(value) >= 16):
-            found += [(part, f"[{name}]") for part in {value, *value.splitlines()} if len(part) >= 6]
-    return sorted(found, key=lambda pair: len(pair[0]), reverse=True)
-
-
-def masked(line: str, secrets: Iterable[tuple[str, str]]) -> str:
-    for value, mask in secrets:
-        line = line.replace(value, mask)
-    return line
 
 
 def log_path(build_id: UUID | str) -> Path:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import repository_path, url
-from paas.builds.log import BuildLog, log_path, secrets_of
+from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
 from paas.core import audit
@@ -40,6 +40,7 @@ from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserE
 from runtime.git import repository as git
 from runtime.git.api import Push, RefUpdate
 from runtime.git.tree import GitTree
+from runtime.logs.mask import secrets_of
 from runtime.reconcile.spec import APP, APP_ID, HOME, KIND
 
 log = structlog.get_logger()

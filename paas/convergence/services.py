@@ -17,7 +17,7 @@ from django.utils import timezone
 from paas.apps.models import App
 from paas.apps.selectors import repository_path
 from paas.builds import services as builds
-from paas.builds.log import BuildLog, log_path, secrets_of
+from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
 from paas.convergence.selectors import labels_of
@@ -43,6 +43,7 @@ from paas.releases.tags import unpublished_tags
 from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
 from runtime.engine.api import Container, State
 from runtime.errors import BootFailed, ContainerMissing, ManifestUnknown, PlatformError, RegistryError, Retryable
+from runtime.logs.mask import secrets_of
 from runtime.reconcile import spec as labels
 from runtime.reconcile.apply import InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash

@@ -96,6 +96,8 @@ class Container:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     health: Health = Health.NONE
+    # From `inspect` alone. Values of config vars: never to be logged, so not part of the representation either.
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

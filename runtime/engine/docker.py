@@ -657,6 +657,7 @@ def _inspected(details: Mapping[str, Any]) -> Container:
         started_at=_time(state.get("StartedAt")),
         finished_at=_time(state.get("FinishedAt")) if ended else None,
         health=Health(health) if health in set(Health) else Health.NONE,
+        environment=dict(entry.split("=", 1) for entry in config.get("Env") or () if "=" in entry),
     )
 
 

@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -250,7 +250,8 @@ class MemoryEngine:
 
     def inspect(self, container_id: str) -> Container:
         with self._call():
-            return self._find(container_id).container
+            process = self._find(container_id)
+            return replace(process.container, environment=dict(process.spec.environment))
 
     def list(self, labels: Mapping[str, str] | Sequence[str] = ()) -> Sequence[Container]:
         with self._call():

@@ -23,6 +23,7 @@ from runtime.engine.api import Container, Engine, LogLine, State
 from runtime.errors import ContainerMissing, EngineError
 from runtime.logs.access import AccessLog
 from runtime.logs.flood import Allowance
+from runtime.logs.mask import Secrets, masked, named_secrets
 from runtime.logs.record import NAME, Line, Source
 from runtime.logs.store import LogStore, Mark
 from runtime.reconcile.spec import APP, APP_ID, HOME, INDEX, INSTANCE, KIND, LOGS, PROCESS, RELEASE
@@ -192,11 +193,12 @@ class Collector:
         """Until the engine's stream ends. The mark after what has been queued."""
         since = datetime.fromisoformat(mark.stamp) if mark.stamp else None
         app_id, known = container.labels[APP_ID], mark.count
+        secrets = self._secrets(container)
         stream = self._engine.logs(container.id, follow=True, since=since)
         dropped: Line | None = None
         while True:
             for entry in stream:
-                line = _line(container, entry)
+                line = _line(container, entry, secrets)
                 if since is not None and line.at <= since:
                     if line.at < since:
                         continue  # the rest of a line that was kept when it began
@@ -219,6 +221,11 @@ class Collector:
             self._stopping.wait(FLOOD_PAUSE_SECONDS)
             since, known = dropped.at, sys.maxsize
             stream = self._engine.logs(container.id, follow=True, tail=FLOOD_TAIL)
+
+    def _secrets(self, container: Container) -> Secrets:
+        """What nobody may read in a log who may not see config vars."""
+        environment = self._engine.inspect(container.id).environment
+        return named_secrets({name: value for name, value in environment.items() if not name.startswith("PAAS_")})
 
     # ---------------------------------------------------------------- the router
 
@@ -313,13 +320,13 @@ def _name(container: Container) -> str:
     return name if NAME.fullmatch(name) else "app.0"
 
 
-def _line(container: Container, entry: LogLine) -> Line:
+def _line(container: Container, entry: LogLine, secrets: Secrets) -> Line:
     release = container.labels.get(RELEASE, "")
     return Line(
         at=(entry.at or datetime.now(tz=UTC)).astimezone(UTC),
         source=Source.APP,
         name=_name(container),
-        text=entry.text,
+        text=masked(entry.text, secrets),
         release=int(release) if release.isascii() and release.isdigit() else 0,
         origin=container.id[:12],
     )

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from paas.builds.log import BuildLog, follow, masked, read, secrets_of
-
-
-def test_secrets_are_masked_and_plain_words_are_not():
-    secrets = secrets_of(
-        {"API_KEY": "abc123xyz", "NODE_ENV": "production", "PIN": "12", "SEED": "9f8e7d6c5b4a39281706", "DEBUG": "true"}
-    )
-    line = "key abc123xyz in production with 9f8e7d6c5b4a39281706, 12 and true"
-    assert masked(line, secrets) == "key [API_KEY] in production with [SEED], 12 and true"
-
-
-def test_each_line_of_a_secret_of_several_lines_is_masked():
-    secrets = secrets_of({"PRIVATE_KEY": "-----BEGIN-----\nMIIEvQIBADAN\n-----END-----"})
-    assert masked("saw MIIEvQIBADAN", secrets) == "saw [PRIVATE_KEY]"
+from paas.builds.log import BuildLog, follow, read
+from runtime.logs.mask import secrets_of
 
 
 def test_a_watcher_sees_every_line_and_the_end_and_the_file_keeps_them():

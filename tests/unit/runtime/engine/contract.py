@@ -177,6 +177,13 @@ class EngineContract:
         assert {each.id for each in engine.list({LABEL: prefix, "kind": "web"})} == {web, made}
         assert {each.id for each in engine.list(["kind", LABEL])} >= {web, gone, made}
 
+    def test_inspect_alone_tells_the_environment_and_no_representation_does(self, engine, create) -> None:
+        given = {"TOKEN": "two\nlines = x", "EMPTY": ""}
+        container = engine.inspect(create("serve", environment=given))
+        assert {name: container.environment.get(name) for name in given} == given
+        assert "two" not in repr(container)
+        assert not any(each.environment for each in engine.list() if each.id == container.id)
+
     def test_a_container_has_the_address_it_was_given(self, engine, create, network, subnet, prefix) -> None:
         address = str(ipaddress.ip_network(subnet)[6])
         container = create("serve", network=network, address=address)

@@ -47,7 +47,12 @@ class World:
             collector.stop()
 
     def run(
-        self, *said: str, kind: str = "instance", exits: bool = False, labels: Mapping[str, str] | None = None
+        self,
+        *said: str,
+        kind: str = "instance",
+        exits: bool = False,
+        labels: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> str:
         image = f"registry/app@{len(self.engine.started)}-{'-'.join(said)}"
         output = [("stdout", text) for text in said]
@@ -57,7 +62,8 @@ class World:
         own = {HOME: HERE, APP: "hello", APP_ID: "1d", KIND: kind, PROCESS: "web", INDEX: "1", RELEASE: "3"} | dict(
             labels or {}
         )
-        container = self.engine.create(ContainerSpec(name=image, image=image, labels=own))
+        spec = ContainerSpec(name=image, image=image, labels=own, environment=environment or {})
+        container = self.engine.create(spec)
         self.engine.start(container)
         return container
 
@@ -80,6 +86,13 @@ def until(question: Callable[[], bool], what: Callable[[], str]) -> None:
 def world(tmp_path) -> World:
     (tmp_path / "apps").mkdir()
     return World(tmp_path)
+
+
+def test_values_of_config_vars_that_are_named_like_secrets_are_masked(world):
+    environment = {"API_TOKEN": "abc123def", "MODE": "production", "PAAS_URL": "http://hello.localhost"}
+    with world.collecting():
+        world.run("token abc123def in production at http://hello.localhost", environment=environment)
+        world.until(["app[web.1]: token [API_TOKEN] in production at http://hello.localhost"])
 
 
 def test_what_a_container_says_is_kept_beyond_its_end(world: World):
