@@ -30,6 +30,7 @@ from runtime.errors import InvalidInput
 FILTERS = ("app", "actor", "action", "since", "until", "text")
 PAGE = 50
 CHUNK = 1000
+PIECE = 64 * 1024
 LONGEST = 80
 HASH = re.compile(r"(?:sha256:)?\b([0-9a-f]{40}|[0-9a-f]{64})\b")
 
@@ -99,8 +100,20 @@ class _Echo:
 def _download(parts: Iterator[str], content_type: str, ending: str) -> StreamingHttpResponse:
     name = f"audit-{timezone.now():%Y-%m-%d}.{ending}"
     return StreamingHttpResponse(
-        parts, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        _in_pieces(parts), content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
+
+
+def _in_pieces(parts: Iterator[str]) -> Iterator[str]:
+    """Many lines at a time: each piece is compressed and sent by itself."""
+    waiting, size = [], 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size >= PIECE:
+            yield "".join(waiting)
+            waiting, size = [], 0
+    yield "".join(waiting)
 
 
 def _given(request: HttpRequest) -> dict[str, str]:

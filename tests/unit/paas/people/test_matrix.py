@@ -144,6 +144,19 @@ def test_a_viewer_changes_nothing(app):
     assert AuditEvent.objects.count() == before
 
 
+@pytest.mark.parametrize(
+    ("role", "words"), [(Role.OPERATOR, ("deploy", "console", "destroy")), (Role.DEVELOPER, ("destroy", "transfer"))]
+)
+def test_what_takes_more_than_a_role_is_refused_by_what_its_address_says(app, role, words):
+    bob = make_user("bob")
+    add_collaborator(app, bob, role, by=app.owner)
+    client = signed_in(bob)
+    chosen = [(route, address) for route, address in of_apps() if any(f"/{word}" in route for word in words)]
+    wrong = {route: status for route, status in answers(client, "post", chosen).items() if status not in {403, 405}}
+    assert chosen
+    assert wrong == {}
+
+
 def test_people_are_the_owners_business(app):
     bob = make_user("bob")
     add_collaborator(app, bob, Role.DEVELOPER, by=app.owner)
