@@ -106,7 +106,9 @@ def health(app_name: str, as_json: bool) -> None:
 @click.command("health:set")
 @app_option
 @click.argument("process", metavar="TYPE")
-@click.option("--kind", type=click.Choice([*CheckKind]), help="http asks for a path, tcp for a connection.")
+@click.option(
+    "--kind", type=click.Choice([kind.value for kind in CheckKind]), help="http asks for a path, tcp for a connection."
+)
 @click.option("--path", help="For http: what to ask for. 200 to 399 is well.")
 @click.option("--port", help="For http and tcp: another port than the one that gets requests.")
 @click.option("--timeout", "timeout_seconds", help="Seconds that one attempt may take.")

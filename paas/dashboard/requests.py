@@ -10,6 +10,7 @@ from django.http import HttpRequest, QueryDict
 from paas.accounts.models import User
 from paas.apps.models import App, Role
 from paas.apps.selectors import role_in
+from paas.metrics.selectors import WINDOWS, Window
 
 
 def current_user(request: HttpRequest) -> User:
@@ -62,3 +63,8 @@ def log_fields(given: QueryDict) -> LogFields:
         "text": given.get("q", ""),
         "is_pattern": given.get("regex") == "1",
     }
+
+
+def window_of(request: HttpRequest) -> Window:
+    """The stretch of time that charts are asked for; the last hour when it is none of ours."""
+    return WINDOWS.get(request.GET.get("window", ""), WINDOWS["1h"])

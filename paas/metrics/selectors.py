@@ -51,6 +51,10 @@ class Marker:
     at: int
     text: str
 
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class AppMetrics:
@@ -162,6 +166,22 @@ def machine_metrics(window: Window, *, now: float | None = None) -> MachineMetri
         disk=values("disk"),
         disk_total=last.disk_total_bytes if last else 0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """What an instance used in the last round of samples."""
+
+    cpu: float  # cores
+    memory_bytes: int
+
+
+def latest_usage(app: App, *, now: float | None = None) -> Mapping[str, Latest]:
+    """By instance; without those that nobody has looked at in the last minute."""
+    begin = int(time.time() if now is None else now) - 60 - ROUND_SECONDS
+    samples = InstanceSample.objects.filter(series__app=app, step=ROUND_SECONDS, at__gte=begin).order_by("at")
+    values = samples.values_list("series__name", "cpu_millicores", "memory_bytes")
+    return {name: Latest(cpu / 1000, memory) for name, cpu, memory in values}
 
 
 def recent_requests(apps: Iterable[App], *, now: float | None = None) -> Mapping[str, Sequence[float | None]]:

@@ -18,6 +18,9 @@ from paas.apps.models import App
 from paas.apps.selectors import url
 from paas.builds.models import Build
 from paas.dashboard import navigation
+from paas.dashboard.charts import path_of
+from paas.formation.sizes import memory_text
+from paas.metrics.selectors import Values
 from paas.releases.diff import Change, Turn
 from paas.releases.models import Release
 
@@ -104,6 +107,18 @@ def duration(seconds: float | None) -> str:
 @register.filter
 def megabytes(size: int) -> str:
     return f"{size / 1_000_000:.1f} MB" if size else "–"
+
+
+@register.filter
+def memory(size: int | None) -> str:
+    """`512 MiB`: memory is counted in powers of two, as limits are."""
+    return memory_text(size) if size else "–"
+
+
+@register.filter
+def sparkline(values: Values) -> str:
+    """The path of components/sparkline.html."""
+    return path_of(values, max((value for value in values if value is not None), default=0), 60, 16)
 
 
 @register.filter

@@ -125,6 +125,11 @@ def _news(
     for instance in instances:
         if instance.state == InstanceState.CRASHED:
             yield News("bad", f"{instance} is down.", f"It {instance.reason}." if instance.reason else "")
+    if app.stopped_at:
+        yield News(
+            "warn", f"{app.name} is stopped.", "Visitors see a page that says so. Deploys are made ready, not started.",
+            link_url=reverse("scale", args=[app.name]), link_label="Start it there",
+        )  # fmt: skip
     if app.maintenance:
         yield News("warn", "Maintenance mode is on.", "Visitors see the maintenance page; instances go on running.")
     newest = releases[0] if releases else None
