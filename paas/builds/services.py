@@ -373,7 +373,8 @@ def _make_release(build: Build) -> None:
     """One transaction: a release without its build could not be told what became of it."""
     assert build.image is not None
     description = f"Deploy {build.new[:8]}" + (f" {build.commit_subject}" if build.commit_subject else "")
-    build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
+    with audit.through("git"):  # the builder has no door of its own: it finishes what was pushed
+        build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
     build.save(update_fields=["release", "updated_at"])
 
 

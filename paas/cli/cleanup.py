@@ -19,15 +19,18 @@ def cleanup(dry_run: bool, wait: int) -> None:
             ((each.app, each.digest[:19], f"{each.size_bytes / 1e6:.1f} MB", _versions(each.versions)) for each in gone),
             ("app", "image", "size", "of"),
         )
-        click.echo(f"{len(gone)} images would go.", err=True)
+        click.echo(f"{_counted(len(gone), 'image')} would go.", err=True)
         return
     click.echo("Cleaning up… ", nl=False, err=True)
     done = clean_up(by=acting_user(), wait_seconds=wait)
     click.echo(f"done in {done.seconds:.1f} s", err=True)
-    click.echo(
-        f"{done.images} images and {done.cache_images} caches are gone from the registry, {done.engine_images} images"
-        f" from the engine; the registry is {done.freed_bytes / 1e6:.1f} MB smaller."
-    )
+    click.echo(f"from the registry  {_counted(done.images, 'image')}, {_counted(done.cache_images, 'cache')}")
+    click.echo(f"from the engine    {_counted(done.engine_images, 'image')}")
+    click.echo(f"freed              {done.freed_bytes / 1e6:.1f} MB")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _versions(versions: tuple[int, ...]) -> str:

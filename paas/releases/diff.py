@@ -110,9 +110,7 @@ class Diff:
         if not self.has_other_image:
             return ""
         old, new = self.before.image, self.after.image
-        sizes = (
-            f"{_megabytes(old.size_bytes) if old else 'no image'} → {_megabytes(new.size_bytes) if new else 'no image'}"
-        )
+        sizes = f"{_size(old.size_bytes) if old else 'no image'} → {_size(new.size_bytes) if new else 'no image'}"
         same = [layer for layer in self.layers if layer.turn is None]
         other = [layer for layer in self.layers if layer.turn is Turn.ADDED]
         return sizes + f", {_counted(same, 'the same')}, {_counted(other, 'other')}" * bool(old and new)
@@ -269,8 +267,8 @@ def _number(count: int, noun: str) -> str:
 
 def _counted(layers: Sequence[LayerChange], word: str) -> str:
     size = sum(layer.size_bytes for layer in layers)
-    return f"{_number(len(layers), 'layer')} {word}" + f" ({_megabytes(size)})" * bool(layers)
+    return f"{_number(len(layers), 'layer')} {word}" + f" ({_size(size)})" * bool(layers)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1000:.1f} kB"

@@ -27,6 +27,8 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # The engine makes and removes network devices while tests run, and Chromium gives up what it was loading then.
 CHANGED = "ERR_NETWORK_CHANGED"
+# Who leaves a page while a part of it asks for itself again breaks that off. A request that failed says more than this.
+BROKEN_OFF = ("htmx:afterRequest", "htmx:sendAbort")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Visitor:
 
     def heard(self, may_complain: str | tuple[str, ...] = ()) -> list[str]:
         allowed = (CHANGED, may_complain) if isinstance(may_complain, str) else (CHANGED, *may_complain)
-        return [each for each in self.complaints if not any(words in each for words in allowed)]
+        heard = [each for each in self.complaints if not each.startswith(BROKEN_OFF)]
+        return [each for each in heard if not any(words in each for words in allowed)]
 
     def transferred(self, path: str) -> int:
         """Bytes that come over the wire when the page is opened for the first time."""

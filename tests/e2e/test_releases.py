@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+from runtime.registry import Registry
 from tests.e2e.harness import CHECKOUT, App, steady_load, wait_until
 
 
@@ -43,6 +44,85 @@ def test_config_changes_and_rollbacks_are_releases_without_a_failed_request(app:
     assert refused.code == 1
     assert "v99" in refused.err
     app.comes_to_rest()
+
+
+def test_fifty_rollbacks_lose_no_request(app: App) -> None:
+    app.deploy("static", "one")
+    app.deploy(version="two")
+    with steady_load(app) as load:
+        for number in range(50):
+            app.paas("rollback", f"v{1 + number % 2}")
+    assert load.requests > 1000
+    assert [row["status"] for row in app.json("releases", "-n", "100")] == ["succeeded"] * 52
+    assert "Version two" in app.get().text
+    app.comes_to_rest()
+
+
+def test_a_rollback_says_what_it_would_change_and_restores_a_choice(app: App) -> None:
+    app.deploy("multi", "one", message="Serve one.")
+    app.paas("config:set", "GREETING=canary-old")
+    app.deploy(version="two", message="Serve two.")
+    app.paas("config:set", "GREETING=canary-new", "EXTRA=1")
+    shown = app.paas("rollback", "v2", "--dry-run").out
+    assert re.search(r"^code: \w{8} → \w{8}, back by 1 commit$", shown, re.MULTILINE), shown
+    assert "Serve two. (Alice, 2026-01-01)" in shown
+    assert "config EXTRA removed" in shown
+    assert "canary" not in shown
+    app.paas("rollback", "v2", "--only", "code")
+    assert app.answers(version="one", greeting="canary-new", release="v5")
+    app.paas("rollback", "v2", "--only", "config", "--why", "It was too new.")
+    assert app.answers(version="one", greeting="canary-old", release="v6")
+    assert app.json("releases:info")["why"] == "It was too new."
+    assert app.paas("rollback", "v2", "--only", "data", check=False).code == 1
+    app.comes_to_rest()
+
+
+def test_tags_reach_the_registry_and_lead_back(app: App) -> None:
+    app.deploy("static", "one")
+    first = app.json("releases:info")["image"]
+    app.paas("tags:add", "stable")
+    app.deploy(version="two")
+    with Registry(app.platform.info["registry"]) as registry:
+        ((repository,),) = app.platform.rows(
+            "select distinct i.repository from releases_image i join apps_app a on a.id = i.app_id where a.name = ?",
+            app.name,
+        )
+        wanted = {"v1", "v2", "latest", "stable"}
+        wait_until(lambda: wanted <= set(registry.tags(repository)), "the registry has the tags")
+        assert registry.head_manifest(repository, "stable") == first
+        app.paas("deploy", "--tag", "stable")
+        assert "Version one" in app.get().text
+        app.paas("tags:protect", "stable")
+        assert app.paas("tags:remove", "stable", check=False).code == 1
+        app.paas("tags:protect", "--off", "stable")
+        app.paas("tags:remove", "stable")
+        wait_until(lambda: "stable" not in registry.tags(repository), "the tag is gone from the registry")
+        assert registry.head_manifest(repository, first) == first, "the image is not"
+    app.comes_to_rest()
+
+
+def test_what_nobody_can_go_back_to_leaves_registry_and_engine(app: App) -> None:
+    app.deploy("flask", "one")
+    app.use("fails-exit").commit("It ends at once.")
+    app.push().failed()
+    failed = app.json("releases:info", "v2")["image"]
+    reference = next(name for name in references(app) if name.endswith(failed))
+    with steady_load(app):
+        assert failed[:19] in app.platform.paas("cleanup", "--dry-run").out
+        app.platform.paas("cleanup")
+    assert reference not in references(app)
+    assert app.json("releases:info", "v2")["image_collected_at"]
+    app.deploy("flask", "two")
+    app.paas("rollback", "v1")
+    assert app.answers(version="one")
+    app.comes_to_rest()
+
+
+def references(app: App) -> set[str]:
+    """Of the images that the engine has of this platform."""
+    images = app.platform.engine.api.images()
+    host = app.platform.info["registry"]
+    return {name for image in images for name in image["RepoDigests"] or () if name.startswith(f"{host}/apps/")}
 
 
 def test_all_process_types_are_replaced_scaled_and_restarted_under_load(app: App) -> None:

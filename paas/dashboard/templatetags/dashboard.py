@@ -106,7 +106,10 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def megabytes(size: int) -> str:
-    return f"{size / 1_000_000:.1f} MB" if size else "–"
+    """`52.6 MB`; what would be 0.0 of them in kB."""
+    if not size:
+        return "–"
+    return f"{size / 1_000_000:.1f} MB" if size >= 100_000 else f"{size / 1000:.1f} kB"
 
 
 @register.filter

@@ -190,7 +190,8 @@ def rollback(request: HttpRequest, name: str, version: int) -> HttpResponse:
     target = get_release(app, version)
     data = request.POST if request.method == "POST" else request.GET
     default = [part for part in PARTS if part != "code" or not (target.image and target.image.collected_at)]
-    only = data.getlist("only") or (default if request.method == "GET" else [])
+    has_chosen = request.method == "POST" or "chosen" in data  # a box that is not ticked is not sent
+    only = data.getlist("only") if has_chosen else default
     conflict = None
     if request.method == "POST":
         try:
@@ -258,9 +259,7 @@ def pin(request: HttpRequest, name: str, version: int) -> HttpResponse:
 
 class TagForm(forms.Form):
     name = forms.CharField(label="Name", max_length=128, widget=text(placeholder="stable"))
-    target = forms.CharField(
-        label="Points to", max_length=128, widget=text(), help_text="A release, such as v12, or another tag."
-    )
+    target = forms.CharField(label="Points to a release or tag", max_length=128, widget=text(placeholder="v12"))
 
 
 @require_http_methods(["GET", "POST"])

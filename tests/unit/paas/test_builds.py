@@ -18,7 +18,7 @@ from paas.builds.log import read
 from paas.builds.models import Build
 from paas.builds.selectors import outcome
 from paas.config.services import change_config
-from paas.releases.models import Release
+from paas.releases.models import Image, Release
 from paas.releases.services import fail_release, finish_release, start_release
 from runtime.builder.api import BuildConsole, BuildRequest, BuildResult, LayerInfo
 from runtime.errors import BootFailed, BuildFailed, Conflict
@@ -110,7 +110,17 @@ def test_a_push_ends_with_a_release_and_the_branch_moved(world):
     log = list(read(build.pk))
     assert "-----> Python app detected" in log
     assert any(line.startswith("       received 0.10 s, built") for line in log)
-    assert build.release.description == f"Deploy {commit[:8]} Say one"
+    assert (build.release.description, build.release.door) == (f"Deploy {commit[:8]} Say one", "git")
+
+
+def test_an_image_that_was_collected_is_back_when_its_commit_is_built_again(world):
+    build = run(world.push(world.commit("one")))
+    # As if this had been the digest that the builder will give next.
+    gone = {"digest": f"sha256:{2:064x}", "collected_at": timezone.now(), "is_in_registry": False}
+    Image.objects.filter(pk=build.image.pk).update(**gone)
+    again = run(world.push(world.commit("two")))
+    assert again.image == build.image
+    assert (again.image.collected_at, again.image.is_in_registry) == (None, True)
 
 
 def test_the_config_is_there_at_build_time_and_masked_in_the_log(world):

@@ -103,7 +103,7 @@ def test_a_rollback_is_previewed_then_done_with_a_reason(client, shop):
     assert "Removed: EXTRA" in text
     assert "Removed: 0.0.0.0:20001/tcp" in text
     assert shop.releases.count() == 5, "a look changes nothing"
-    narrowed = text_of(client.get("/apps/shop/releases/2/rollback", {"only": "config"}))
+    narrowed = text_of(client.get("/apps/shop/releases/2/rollback", {"chosen": "1", "only": "config"}))
     assert "Roll back to v2: config" in narrowed
     assert "20001" not in narrowed
     seen = re.search(r'name="seen" value="(\d+)"', page.content.decode())
@@ -136,13 +136,19 @@ def test_a_rollback_to_a_port_of_another_app_can_not_be_confirmed(client, alice,
     assert re.search(r"button-primary\"\s+disabled", page.content.decode())
     answer = client.post("/apps/shop/releases/4/rollback", {"only": ["code", "ports"], "seen": "6"})
     assert answer.status_code == 409
-    assert 'button-primary" disabled' not in client.get("/apps/shop/releases/4/rollback?only=config").content.decode()
+    assert (
+        'button-primary" disabled'
+        not in client.get("/apps/shop/releases/4/rollback?chosen=1&only=config").content.decode()
+    )
 
 
 def test_a_rollback_of_nothing_asks_what(client, shop):
     answer = client.post("/apps/shop/releases/2/rollback", {"seen": "5"})
     assert answer.status_code == 422
     assert "There is nothing chosen to restore." in text_of(answer)
+    page = client.get("/apps/shop/releases/2/rollback?chosen=1")
+    assert "There is nothing chosen to restore." in text_of(page)
+    assert 'button-primary" disabled' in page.content.decode()
     assert shop.releases.count() == 5
 
 
