@@ -38,7 +38,7 @@ from paas.core.redis import (
 )
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
-from paas.releases.selectors import current_release, wished_release
+from paas.releases.selectors import current_release, wished_release, wished_releases
 from paas.releases.tags import unpublished_tags
 from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
 from runtime.engine.api import Container, State
@@ -146,6 +146,7 @@ def _sweep() -> None:
     _publish_tags()
     router().rotate_logs()
     observation = observe(engine(), router(), home=home())
+    wished = wished_releases()
     known = set()
     for app in App.objects.all().prefetch_related("scales", "restarts", "domains", "instances", "retirements"):
         known.add(str(app.pk))
@@ -153,7 +154,7 @@ def _sweep() -> None:
             send("convergence.converge", str(app.pk))
             continue
         try:
-            _check_course(app, observation)
+            _check_course(app, wished.get(app.pk), observation)
         except Exception:  # one app must not keep the others from being looked after
             log.exception("app_not_swept", app=app.name)
     _remove_strays(observation, known)
@@ -166,8 +167,7 @@ def _publish_tags() -> None:
         send("releases.publish_tags", str(app_id))
 
 
-def _check_course(app: App, observation: Observation) -> None:
-    release = wished_release(app)
+def _check_course(app: App, release: Release | None, observation: Observation) -> None:
     desired = app_spec(app, release)
     steps = plan(desired, _observed(app, desired, observation), now=timezone.now())
     if steps or (release is not None and not release.is_finished):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
@@ -31,6 +32,14 @@ def wished_release(app: App) -> Release | None:
     """The newest unfinished one, otherwise the current one. New releases are made from this."""
     newest = app.releases.select_related("image").filter(status__in=UNFINISHED).order_by("-version").first()
     return newest or current_release(app)
+
+
+def wished_releases() -> Mapping[UUID, Release]:
+    """Those of all apps that have one, by app."""
+    releases = Release.objects.select_related("image")
+    found = {release.app_id: release for release in releases.filter(pk__in=App.objects.values("current_release"))}
+    unfinished = releases.filter(status__in=UNFINISHED).order_by("version")
+    return found | {release.app_id: release for release in unfinished}
 
 
 def get_release(app: App, version: str | int) -> Release:

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from paas import wiring
 from paas.apps.models import App
@@ -246,6 +248,18 @@ def test_the_sweep_asks_only_for_apps_that_are_off_course(world):
     world.engine.remove(world.engine.list({"paas.app": "hello"})[0].id)
     services.sweep()
     assert world.sent == [("convergence.converge", (str(app.pk),))]
+
+
+def test_a_sweep_asks_the_database_as_often_for_many_apps_as_for_one(world):
+    wish(world, make_app())
+    with CaptureQueriesContext(connection) as one:
+        services.sweep()
+    for number in range(3):
+        wish(world, make_app(f"more-{number}"))
+    with CaptureQueriesContext(connection) as four:
+        services.sweep()
+    assert len(four) == len(one)
+    assert world.sent == []
 
 
 def test_one_app_that_cannot_be_planned_does_not_stop_the_sweep(world):
