@@ -6,8 +6,10 @@ up down test:
 check unit integration e2e:
 	bin/test $@
 
-bench:
-	.venv/bin/python bench/memory.py
+bench: # memory and deploys of the platform that runs here; pages of one in memory
+	.venv/bin/python -m bench.memory
+	.venv/bin/python -m bench.pages
+	.venv/bin/python -m bench.deploy
 
 format:
 	.venv/bin/ruff format .
