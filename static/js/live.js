@@ -14,6 +14,7 @@ export function setUpLive() {
 function onlyWhenDifferent(event) {
   const { elt, xhr, serverResponse } = event.detail;
   if (!elt.hasAttribute("data-live") || xhr.status !== 200) return;
+  if (new URL(xhr.responseURL).pathname === "/login") return location.reload(); // signed out meanwhile
   const fresh = new DOMParser().parseFromString(serverResponse, "text/html").getElementById(elt.id);
   if (!fresh) {
     event.detail.shouldSwap = false;
@@ -55,5 +56,8 @@ function listen(address) {
     else { open(); tell(); }
   });
   window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", (event) => { // back from the browser's memory
+    if (event.persisted) { open(); tell(); }
+  });
   open();
 }

@@ -34,6 +34,7 @@ export function follow(log) {
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", (event) => event.persisted && open());
   log.scrollTop = log.scrollHeight;
   open();
 }

@@ -136,6 +136,16 @@ def test_search_leads_to_an_app_by_keyboard_alone(visitor: Visitor, steady: App)
     expect(page.get_by_role("heading", level=1)).to_have_text(steady.name)
 
 
+def test_nothing_moves_when_nothing_has_happened(visitor: Visitor, steady: App):
+    page = visitor.open(f"/apps/{steady.name}")
+    page.evaluate("window.kept = document.querySelector('#overview')")
+    with page.expect_response(f"**/apps/{steady.name}"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
+    page.wait_for_function("!document.querySelector('.htmx-request')")
+    assert page.evaluate("document.contains(window.kept)")
+    visitor.check()
+
+
 @pytest.mark.parametrize("path", ["/", "/login", "/new-app", "/-/patterns"])
 def test_a_page_is_under_150_kb_with_everything(visitor: Visitor, path: str):
     assert visitor.transferred(path) < 150_000

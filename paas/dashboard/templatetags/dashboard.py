@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from django import template
+from django.contrib.messages.storage.base import Message
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
@@ -138,6 +139,13 @@ def live(context: dict[str, Any], name: str) -> SafeString:
         'id="{0}" data-live hx-get="{1}" hx-trigger="changed from:body" hx-select="#{0}" hx-swap="outerHTML"',
         name, context["request"].get_full_path(),
     )  # fmt: skip
+
+
+@register.simple_tag(takes_context=True)
+def flash_messages(context: dict[str, Any]) -> list[Message]:
+    """Reading them forgets them, so fragments (htmx asks for them) leave them alone."""
+    request = context.get("request")
+    return [] if request is None or "HX-Request" in request.headers else list(context.get("messages", ()))
 
 
 @register.simple_tag(takes_context=True)

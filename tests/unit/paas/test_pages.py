@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from paas.convergence.models import Instance
 from paas.convergence.selectors import state_of
+from paas.dashboard.views.errors import broken
 from paas.releases.services import fail_release
 from runtime.errors import BootFailed
 from tests.factories import make_app, make_release, make_user
@@ -159,3 +160,35 @@ def test_an_action_that_is_not_possible_leads_back_with_the_reason(client):
     assert "is kept by the platform" in client.get("/apps/shop").content.decode()
     elsewhere = client.post(address, what, headers={"Referer": "http://evil.example/x"})
     assert elsewhere.status_code == 422
+
+
+def test_search_leads_to_a_page_of_an_app_by_two_words(client):
+    alice = make_user("alice")
+    make_app("shop", owner=alice)
+    make_app("workshop", owner=alice)
+    client.force_login(alice)
+    page = client.get("/search", {"q": "shop con"}).content.decode()
+    assert "/apps/shop/config" in page
+    assert "/apps/workshop/config" in page
+    assert "/apps/shop/builds" not in page
+    fragment = client.get(
+        "/search", {"q": "con"}, headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/apps/shop"}
+    ).content.decode()
+    assert "/apps/shop/config" in fragment
+    assert "<html" not in fragment
+
+
+def test_a_fragment_leaves_what_was_said_for_the_page_that_follows(client):
+    alice = make_user("alice")
+    client.force_login(alice)
+    client.post("/new-app", {"name": "shop"})
+    assert "Created shop." not in client.get("/apps/shop", headers={"HX-Request": "true"}).content.decode()
+    assert "Created shop." in client.get("/apps/shop").content.decode()
+    assert "Created shop." not in client.get("/apps/shop").content.decode()
+
+
+def test_a_page_for_a_broken_platform_asks_the_database_nothing(rf, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        answer = broken(rf.get("/"))
+    assert answer.status_code == 500
+    assert "The platform made a mistake." in answer.content.decode()
