@@ -82,6 +82,12 @@ def process_types(app: App) -> list[str]:
     return sorted(release.process_types) if release and release.process_types else ["web"]
 
 
+def range_words() -> str:
+    """`20000 to 20199`; "" when no ports are served."""
+    span = settings.ENV.port_range
+    return f"{span[0]} to {span[1]}" if span else ""
+
+
 def free_public_ports(protocol: PortProtocol) -> list[int]:
     """Of the platform's range, those that no app has."""
     span = settings.ENV.port_range

@@ -490,7 +490,7 @@ class Applier:
                 f"{_title(trial)} runs, but nothing took {name} on its port {bound.port} within {after}; the public "
                 f"port {bound.public_port} leads there."
             )
-            hint = f"Bind it to 0.0.0.0:{bound.port}, or remove the public port: paas ports:remove {bound.public_port}"
+            hint = f"Let that process listen on 0.0.0.0:{bound.port}, then try again."
             return self._failure(trial, "boot_port_closed", message, hint)
         if health.kind is CheckKind.IMAGE:
             message = f"{_title(trial)} runs, but the HEALTHCHECK of its image did not pass within {after}."
