@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paas.apps.models import App
 from paas.config.rules import check_config
-from paas.releases.models import Release, ReleaseStatus
+from paas.releases.models import Release, ReleaseKind, ReleaseStatus
 from paas.releases.selectors import wished_release
 from runtime.errors import InvalidInput
 
@@ -89,16 +89,24 @@ def changed_config(
     return after
 
 
-def config_history(app: App, *, count: int = 20, among: int = 200) -> list[Step]:
-    """The last changes, newest first. A release that failed changed nothing for the next one: that was made from the one
-    before it."""
-    releases = list(app.releases.select_related("created_by").order_by("-version")[: among + 1])
+def config_history(app: App, *, count: int = 20) -> list[Step]:
+    """The last changes, newest first; not more of them than can be decrypted in a moment. A release that failed changed
+    nothing for the next one: that was made from the one before it."""
+    may_change = (ReleaseKind.INITIAL, ReleaseKind.CONFIG, ReleaseKind.ROLLBACK)  # all others carry it over
+    fields = ("app", "version", "kind", "status", "config", "description", "created_at", "created_by__email")
+    releases = list(
+        app.releases.filter(kind__in=may_change)
+        .select_related("created_by")
+        .only(*fields)
+        .order_by("-version")[: count + 5]
+    )
+    is_all = len(releases) < count + 5
     steps: list[Step] = []
-    for place, release in enumerate(releases[:among]):
+    for place, release in enumerate(releases):
         earlier = next((r for r in releases[place + 1 :] if r.status != ReleaseStatus.FAILED), None)
+        if earlier is None and not is_all:
+            break
         changed = difference(earlier.config if earlier else {}, release.config)
         if changed:
             steps.append(Step(release, changed))
-            if len(steps) == count:
-                break
-    return steps
+    return steps[:count]
