@@ -64,6 +64,7 @@ class Agent:
         self._logs.start()
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
+            self._send("runs.sweep", expires=SWEEP_SECONDS)
             if self._is_time_to_tidy():
                 self._send("convergence.tidy")
             sweep_at = time.monotonic() + SWEEP_SECONDS
@@ -88,6 +89,8 @@ class Agent:
                     if event.action in CHANGING:
                         self._has_changed.set()
                         self._logs.look()
+                    if event.action == "die" and event.labels.get(HOME) == self._home and event.labels.get(KIND) == "run":
+                        self._send("runs.settle", event.container_id)
                     if event.action in INTERESTING and self._is_instance_of_ours(event.labels):
                         self._send("convergence.converge", event.labels[APP_ID])
                         if event.action == "die":

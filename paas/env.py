@@ -56,6 +56,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_MAX_PUSH_MB", "256", "Largest pack that a push may send."),
     Variable("PAAS_APP_MEMORY_MB", "512", "Default memory limit of an instance."),
     Variable("PAAS_AUDIT_DAYS", "365", "How long the audit log is kept; 0 for ever."),
+    Variable("PAAS_RUN_TIMEOUT", "3600", "Seconds after which a one-off run without a terminal is stopped."),
     Variable("PAAS_LOG_APP_MB", "64", "Disk that the log of one app may take, packed. Its oldest part goes first."),
     Variable("PAAS_LOG_TOTAL_MB", "2048", "Disk that the logs of all apps may take together; who has most loses first."),
     Variable("PAAS_LOG_DAYS", "30", "Days after which a part of an app's log is deleted."),
@@ -105,6 +106,7 @@ class Env:
     app_memory_bytes: int
     audit_days: int
     admins_need_two_factor: bool
+    run_timeout_seconds: int
     log_app_bytes: int
     log_total_bytes: int
     log_days: int
@@ -221,6 +223,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         app_memory_bytes=number("PAAS_APP_MEMORY_MB", 512) * 1024 * 1024,
         audit_days=number("PAAS_AUDIT_DAYS", 365),
         admins_need_two_factor=text("PAAS_ADMINS_NEED_TWO_FACTOR", "0") == "1",
+        run_timeout_seconds=number("PAAS_RUN_TIMEOUT", 3600, lambda n: 0 < n <= 24 * 3600),
         log_app_bytes=number("PAAS_LOG_APP_MB", 64, lambda n: n > 0) * 1024 * 1024,
         log_total_bytes=number("PAAS_LOG_TOTAL_MB", 2048, lambda n: n > 0) * 1024 * 1024,
         log_days=number("PAAS_LOG_DAYS", 30, lambda n: 0 < n <= 3650),

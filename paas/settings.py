@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "paas.routing",
     "paas.builds",
     "paas.convergence",
+    "paas.runs",
     "paas.dashboard",
 ]
 

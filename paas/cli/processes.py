@@ -19,10 +19,10 @@ import click
 
 from paas.apps.models import App
 from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json, table
-from paas.convergence import oneoff
 from paas.formation.selectors import formation
 from paas.formation.services import restart as restart_instances
 from paas.formation.services import scale as scale_app
+from paas.runs.services import attached_run
 from runtime.engine.api import Attached
 from runtime.errors import EngineError, InvalidInput, PlatformError
 
@@ -124,7 +124,7 @@ def run(app_name: str, no_tty: bool, command: tuple[str, ...]) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):  # the container has to go, also when the terminal is closed
         signal.signal(number, lambda signum, _frame: sys.exit(128 + signum))
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not no_tty
-    with oneoff.one_off(app, shlex.join(command), by=acting_user(), terminal=terminal) as session:
+    with attached_run(app, shlex.join(command), by=acting_user(), terminal=terminal) as session:
         _converse(session.attached, terminal)
         return session.wait()
 

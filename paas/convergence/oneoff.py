@@ -1,67 +1,54 @@
-"""One-off runs: a command in a container of the current release, in the app's network, with its config."""
+"""Containers that run one command of a release, in the app's network, with its config: release commands, one-off runs."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import dataclasses
 
 from django.conf import settings
 
-from paas.accounts.models import User
 from paas.apps.models import App
-from paas.apps.selectors import subnet
-from paas.convergence.selectors import labels_of
-from paas.convergence.spec import environment
-from paas.core import audit
-from paas.releases.selectors import current_release
-from paas.wiring import engine, image_reference
-from runtime.engine.api import Attached, ContainerSpec, Limits
-from runtime.errors import Conflict
-from runtime.reconcile.spec import APP, APP_ID, HOME, RELEASE
+from paas.convergence.spec import app_spec, environment
+from paas.releases.models import Release
+from paas.wiring import applier, image_reference
+from runtime.engine.api import ContainerSpec
+from runtime.reconcile.spec import INDEX, LOGS, ProcessSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    container_id: str
-    attached: Attached
-
-    def wait(self) -> int:
-        return engine().wait(self.container_id).code
-
-
-@contextmanager
-def one_off(app: App, command: str, *, by: User, terminal: bool) -> Iterator[Session]:
-    """Started and attached to; gone at the end, however that comes. Raises `Conflict` before the first deploy."""
-    release = current_release(app)
-    if release is None or release.image is None:
-        raise Conflict(f"{app.name} has nothing to run yet.", hint="Push some code first.", id="nothing_deployed")
-    audit.record("run.create", by=by, app_id=app.id, app_name=app.name, release=release.version)
-    engine().ensure_network(
-        app.network, subnet=subnet(app), labels={HOME: str(settings.ENV.home), APP: app.name, APP_ID: str(app.pk)}
+def one_off_container(
+    app: App,
+    release: Release,
+    command: str,
+    *,
+    kind: str,
+    number: int = 0,
+    is_attached: bool = False,
+    has_terminal: bool = False,
+) -> ContainerSpec:
+    """`command` is given to the image's launcher, or to a shell where there is none. What a terminal shows is no log."""
+    assert release.image is not None
+    own = {"PAAS_INSTANCE": f"{kind}.{number}"} if number else {}
+    if has_terminal:
+        own["TERM"] = "xterm-256color"
+    process = ProcessSpec(
+        process=kind,
+        quantity=1,
+        image=image_reference(release.image.repository, release.image.digest),
+        command=("run", command),
+        environment={**environment(app, release, 0), **own},
+        release=release.version,
+        memory_bytes=settings.ENV.app_memory_bytes,
     )
-    reference = image_reference(release.image.repository, release.image.digest)
-    engine().pull(reference)
-    uses_launcher = release.image.uses_launcher
-    container_id = engine().create(
-        ContainerSpec(
-            name=f"paas-{app.name}-run-{secrets.token_hex(4)}",
-            image=reference,
-            command=("run", command) if uses_launcher else ("-c", command),
-            entrypoint=None if uses_launcher else ("/bin/sh",),
-            environment={**environment(app, release, 0), **({"TERM": "xterm-256color"} if terminal else {})},
-            labels={**labels_of(app, "run"), APP: app.name, RELEASE: str(release.version)},
-            network=app.network,
-            limits=Limits(memory_bytes=settings.ENV.app_memory_bytes),
-            hostname="run",
-            tty=terminal,
-            open_stdin=True,
-        )
+    labels = {INDEX: str(number)} if number else {}
+    if has_terminal:
+        labels[LOGS] = "no"
+    container = applier().one_off_spec(
+        app_spec(app, release),
+        process,
+        kind=kind,
+        tty=has_terminal,
+        open_stdin=is_attached,
+        extra_labels=labels,
     )
-    try:
-        with engine().attach(container_id) as attached:
-            engine().start(container_id)
-            yield Session(container_id, attached)
-    finally:
-        engine().remove(container_id)
+    if not release.image.uses_launcher:
+        container = dataclasses.replace(container, entrypoint=("/bin/sh",), command=("-c", command))
+    return container

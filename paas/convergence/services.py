@@ -20,8 +20,9 @@ from paas.builds import services as builds
 from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState, Retirement
+from paas.convergence.oneoff import one_off_container
 from paas.convergence.selectors import labels_of
-from paas.convergence.spec import app_spec, environment
+from paas.convergence.spec import app_spec
 from paas.core import applog
 from paas.core.queue import send
 from paas.core.redis import (
@@ -40,7 +41,7 @@ from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release, wished_releases
 from paas.releases.tags import unpublished_tags
-from paas.wiring import DRAIN_SECONDS, applier, engine, image_reference, registry, router
+from paas.wiring import DRAIN_SECONDS, applier, engine, registry, router
 from runtime.engine.api import Container, State
 from runtime.errors import BootFailed, ContainerMissing, ManifestUnknown, PlatformError, RegistryError, Retryable
 from runtime.logs.mask import secrets_of
@@ -48,7 +49,7 @@ from runtime.reconcile import spec as labels
 from runtime.reconcile.apply import InstanceFailed, Outcome, exit_meaning
 from runtime.reconcile.observe import InstanceMemory, Observation, Observed, observe, remember_crash
 from runtime.reconcile.plan import Plan, Retire, plan
-from runtime.reconcile.spec import AppSpec, ProcessSpec
+from runtime.reconcile.spec import AppSpec
 from runtime.router.api import PortProtocol
 
 log = structlog.get_logger()
@@ -337,18 +338,7 @@ def _run_release_command(app: App, release: Release, desired: AppSpec, out: Buil
     applier().ensure_network(desired)
     for earlier in engine().list(labels_of(app, "release")):
         engine().remove(earlier.id)  # of a worker that died: two at once would be worse than none
-    process = ProcessSpec(
-        process="release",
-        quantity=1,
-        image=image_reference(release.image.repository, release.image.digest),
-        command=("run", release.release_command),
-        environment=environment(app, release, 0),
-        release=release.version,
-        memory_bytes=settings.ENV.app_memory_bytes,
-    )
-    container = applier().one_off_spec(desired, process, kind="release")
-    if not release.image.uses_launcher:
-        container = dataclasses.replace(container, entrypoint=("/bin/sh",), command=("-c", release.release_command))
+    container = one_off_container(app, release, release.release_command, kind="release")
     try:
         end = applier().run_one_off(
             container,

@@ -34,6 +34,15 @@ class BranchForm(forms.Form):
 PASSWORD_HELP = "At least 10 characters; none that many people use, and none like your name or e-mail."  # noqa: S105
 
 
+class RunForm(forms.Form):
+    command = forms.CharField(
+        label="Command",
+        max_length=4000,
+        widget=text(placeholder="python manage.py migrate"),
+        help_text="It runs in a new container of the current release, with its config, and without a terminal.",
+    )
+
+
 @contextmanager
 def refusals_shown(form: forms.Form, field: str | None = None) -> Iterator[None]:
     """A service's `InvalidInput` or `Conflict` becomes an error of the form, or of one field of it."""

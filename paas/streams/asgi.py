@@ -136,7 +136,7 @@ class Streams:
         if grant["kind"] == "file":
             return FileReader(self._env.home / "builds", grant, after, files=self.files, changes=self.changes, seen=seen)
         if grant["kind"] == "logs":
-            return LogReader(self._env.app_logs, grant, after, self.files)
+            return LogReader(self._env.app_logs, grant, after, files=self.files, changes=self.changes, seen=seen)
         return ChangesReader(grant, parse_id(after) if after else seen, self.changes)
 
     async def _relay(self, reader: Reader, question: Question, send: Send) -> None:

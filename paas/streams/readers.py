@@ -118,18 +118,33 @@ class FileReader:
 
 
 class LogReader:
-    """The tail of an app's log, filtered. An event's id is the position after its last line."""
+    """The tail of an app's log, filtered; of a run, until its `outcome` is known. An event's id is the position after its
+    last line."""
 
-    def __init__(self, folder: Path, grant: Mapping[str, Any], after: str, files: Files) -> None:
-        self._folder = folder / str(UUID(grant["app"]))
+    def __init__(
+        self, folder: Path, grant: Mapping[str, Any], after: str, *, files: Files, changes: Changes, seen: EntryId
+    ) -> None:
+        self._app = str(UUID(grant["app"]))
+        self._folder = folder / self._app
+        self._outcome: Mapping[str, object] | None = grant.get("outcome")
+        self._ends = "outcome" in grant
+        self._changes, self._seen = changes, seen
         self._log = AppLogReader(self._folder)
         self._wanted = Filter.load(grant["filter"])
         self._position = Position.parse(after) or self._log.end()
         self._files = files
         self.woken = asyncio.Event()
 
-    def watching(self) -> Any:
-        return self._files.watching(self._folder, self.woken, self._log.end)
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(self._files.watching(self._folder, self.woken, self._log.end))
+            if self._ends:
+                stack.enter_context(self._changes.watching(self.woken, self._is_about))
+            yield
+
+    def _is_about(self, app: str) -> bool:
+        return app == self._app
 
     async def pull(self) -> bytes:
         try:
@@ -147,12 +162,16 @@ class LogReader:
 
     def renew(self, grant: Mapping[str, Any]) -> None:
         self._wanted = Filter.load(grant["filter"])
+        self._outcome = grant.get("outcome")
 
     def wants_renewal(self) -> bool:
-        return False
+        if not self._ends:
+            return False
+        self._seen, apps = self._changes.after(self._seen, self._is_about)
+        return bool(apps)
 
     def last_words(self) -> bytes:
-        return b""
+        return b"" if self._outcome is None else sse.event("end", self._outcome, id=str(self._position))
 
 
 class ChangesReader:

@@ -1,5 +1,5 @@
-// <pre data-tail="/streams/…?after=3-14"> goes on where the server's lines end. It scrolls along as long as its reader is at the
-// end, can be paused, and holds no connection while it is paused or nobody looks.
+// <pre data-tail="/streams/…?after=3-14"> goes on where the server's lines end; with data-tail-bare it shows the texts alone. It
+// scrolls along as long as its reader is at the end, can be paused, and holds no connection while it is paused or nobody looks.
 const MOST_LINES = 5000;
 
 export function setUpTail() {
@@ -71,11 +71,19 @@ function tail(log) {
 function append(log, lines) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   const rows = document.createDocumentFragment();
-  for (const line of lines) rows.append(row(line));
+  const make = log.dataset.tailBare === undefined ? row : bareRow;
+  for (const line of lines) rows.append(make(line));
   document.querySelector("[data-tail-empty]")?.remove();
   log.append(rows);
   while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function bareRow(line) {
+  const element = document.createElement("span");
+  element.className = "log-line";
+  element.textContent = `${line.text}\n`;
+  return element;
 }
 
 // As the template writes it.

@@ -13,6 +13,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET
 
 from paas.accounts.models import User
+from paas.apps.models import Role
 from paas.apps.selectors import apps_visible_to, get_app
 from paas.builds.models import Build
 from paas.builds.selectors import get_build
@@ -20,6 +21,7 @@ from paas.dashboard.requests import log_fields
 from paas.logs.selectors import log_filter
 from paas.releases.models import Release
 from paas.releases.selectors import get_release
+from paas.runs.selectors import get_run
 
 
 def _grant(view: Callable[..., dict[str, object]]) -> Callable[..., JsonResponse]:
@@ -75,6 +77,20 @@ def app_log(request: HttpRequest, name: str) -> JsonResponse:
 
 
 @_grant
+def run(user: User, name: str, number: int) -> dict[str, object]:
+    app = get_app(user, name, Role.OPERATOR)
+    found = get_run(app, number)
+    outcome = {"status": found.status, "exit_code": found.exit_code, "reason": found.reason}
+    wanted = log_filter(app, user, process=str(found))
+    return {
+        "kind": "logs",
+        "app": str(app.pk),
+        "filter": wanted.dump(),
+        "outcome": outcome if found.is_finished else None,
+    }
+
+
+@_grant
 def changes_of_app(user: User, name: str) -> dict[str, object]:
     app = get_app(user, name)
     return {"kind": "changes", "apps": [str(app.pk)]}
@@ -91,6 +107,7 @@ def changes(user: User) -> dict[str, object]:
 urlpatterns = [
     path("-/streams/changes", changes),
     path("-/streams/apps/<str:name>/logs", app_log),
+    path("-/streams/apps/<str:name>/runs/<int:number>", run),
     path("-/streams/apps/<str:name>/changes", changes_of_app),
     path("-/streams/apps/<str:name>/builds/<int:number>", build),
     path("-/streams/apps/<str:name>/releases/<int:version>", release),
