@@ -5,6 +5,7 @@ const probe = document.createElement("span");
 const plots = new Map();
 const HEIGHT = 200;
 const MIB = 1024 * 1024;
+const LEAST = { cores: 0.05, "per second": 0.1, bytes: 1024 }; // what a flat line stands in
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 
 if (root && window.uPlot) {
@@ -70,8 +71,9 @@ function make(element, chart, data, values, told) {
   const plot = new uPlot({
     width: widthOf(element), height: HEIGHT, legend: { show: false },
     cursor: { sync: { key: "metrics" }, points: { size: 6 }, drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.05, chart.unit === "cores" ? 0.05 : 0.001)] } },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => text(tick, chart.unit)) }],
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
+    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.05, LEAST[chart.unit] ?? 1)] } },
+    axes: [{ ...axis, values: (_, ticks, column, space, step) => ticks.map((at) => moment(at, step)) }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => text(tick, chart.unit)) }],
     series: [{}, ...series],
     hooks: {
       draw: [(self) => drawMarkers(self, quiet)],
@@ -106,7 +108,16 @@ function tell(plot, unit) {
   const step = plot.data[0][1] - plot.data[0][0];
   const parts = plot.series.slice(1).map((series, n) => `${series.label} ${text(plot.data[n + 1][at], unit)}`);
   const near = (plot.markers ?? []).filter((marker) => marker.at >= when && marker.at < when + step).map((marker) => marker.text);
-  return [new Date(when * 1000).toLocaleString(), ...parts, ...near].join(" · ");
+  return [`${iso(when).slice(0, 19).replace("T", " ")} UTC`, ...parts, ...near].join(" · ");
+}
+
+const iso = (at) => new Date(at * 1000).toISOString();
+
+// Below the chart: days as month-day, hours and minutes on 24, in UTC like all exact times here.
+function moment(at, step) {
+  const day = iso(at).slice(5, 10);
+  const time = iso(at).slice(11, 16);
+  return step >= 86400 || time === "00:00" ? day : time;
 }
 
 function text(value, unit) {

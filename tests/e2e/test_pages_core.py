@@ -136,6 +136,14 @@ def test_search_leads_to_an_app_by_keyboard_alone(visitor: Visitor, steady: App)
     expect(page.get_by_role("heading", level=1)).to_have_text(steady.name)
 
 
+def test_every_page_that_one_can_go_to_keeps_what_each_must(visitor: Visitor, steady: App):
+    page = visitor.open(f"/apps/{steady.name}")
+    links = page.locator("nav.tabs a, .rail a.rail-link")
+    for path in {link.get_attribute("href") for link in links.all()}:
+        visitor.open(str(path))
+        visitor.check()
+
+
 def test_nothing_moves_when_nothing_has_happened(visitor: Visitor, steady: App):
     page = visitor.open(f"/apps/{steady.name}")
     page.evaluate("window.kept = document.querySelector('#overview')")
