@@ -11,7 +11,7 @@ from paas.core.keys import derive, new_key, read_keys
 from paas.env import VARIABLES, Env
 
 FOLDERS = (
-    "repositories", "registry", "builds", "cache", "router", "redis", "run", "logs", "certs", "static",
+    "repositories", "registry", "builds", "cache", "router", "redis", "run", "logs", "certs",
 )  # fmt: skip
 PRIVATE = {"repositories", "registry", "builds", "redis", "certs"}
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from runtime.git.text import plain
 
 # git's own name for it: `git prune` knows what to do with one that nobody finished.
 QUARANTINE_PREFIX = "tmp_objdir-incoming-"
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/+-]{0,254}")
 _ID = re.compile(r"[0-9a-f]{40}")
 
 
@@ -69,23 +68,6 @@ def ref_value(repository: Path, ref: str) -> str | None:
     return output.decode().strip() if status == 0 else None
 
 
-def resolve_commit(repository: Path, name: str) -> str:
-    """A branch, a tag or the beginning of an id, to the full id of a commit."""
-    if _NAME.fullmatch(name) and ".." not in name:
-        status, output = run_git(
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{name}^{{commit}}",
-            repository=repository,
-            ok=(0, 1, 128),
-        )
-        if status == 0:
-            return output.decode().strip()
-    raise NotFound(f"There is no commit {plain(name)[:100]!r} here.", hint="Push it first, or check its name.")
-
-
 def is_ancestor(repository: Path, ancestor: str, descendant: str, *, quarantine: Path | None = None) -> bool:
     """Whether everything in `ancestor` is in `descendant` too. No, when either is missing."""
     status, _ = run_git(
@@ -103,27 +85,6 @@ def commit_message(repository: Path, quarantine: Path | None, commit: str) -> Co
     )  # fmt: skip
     author, _, subject = output.decode("utf-8", "replace").partition("\0")
     return CommitMessage(author=plain(author)[:200], subject=plain(subject)[:500])
-
-
-def push_to_strings(push: Push) -> dict[str, str]:
-    """For a database row. Push options are left out: they may hold what should not be stored."""
-    return {
-        "repository": str(push.repository),
-        "quarantine": str(push.quarantine or ""),
-        "ref": push.update.ref,
-        "old": push.update.old,
-        "new": push.update.new,
-        "shallow": " ".join(push.shallow),
-    }
-
-
-def push_from_strings(values: Mapping[str, str]) -> Push:
-    return Push(
-        repository=Path(values["repository"]),
-        quarantine=Path(values["quarantine"]) if values.get("quarantine") else None,
-        update=RefUpdate(ref=values["ref"], old=values["old"], new=values["new"]),
-        shallow=tuple(values.get("shallow", "").split()),
-    )
 
 
 def make_quarantine(repository: Path) -> Path:

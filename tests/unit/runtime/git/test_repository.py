@@ -20,10 +20,7 @@ from runtime.git.repository import (
     finish_push,
     housekeep,
     is_ancestor,
-    push_from_strings,
-    push_to_strings,
     ref_value,
-    resolve_commit,
 )
 from tests.unit.runtime.git.conftest import Work
 
@@ -65,10 +62,9 @@ def test_a_finished_push_is_published_and_leaves_no_quarantine(push: Push) -> No
     assert ref_value(push.repository, MAIN) == push.update.new
     assert push.quarantine is not None
     assert not push.quarantine.exists()
-    assert resolve_commit(push.repository, "main") == push.update.new
     finish_push(push, allow_force=False)
     abandon_push(push)
-    assert resolve_commit(push.repository, push.update.new[:10]) == push.update.new
+    assert commit_message(push.repository, None, push.update.new).subject == "Première"
 
 
 def test_an_abandoned_push_leaves_no_byte(push: Push) -> None:
@@ -180,27 +176,13 @@ def test_a_path_from_a_row_that_is_no_quarantine_is_never_removed(push: Push, tm
     assert innocent.is_dir()
 
 
-def test_a_push_survives_being_stored(push: Push) -> None:
-    stored = dataclasses.replace(push, shallow=("1" * 40, "2" * 40))
-    assert push_from_strings(push_to_strings(stored)) == stored
-    empty = dataclasses.replace(push, quarantine=None)
-    assert push_from_strings(push_to_strings(empty)) == empty
-
-
 def test_commits_in_quarantine_can_be_asked_about(push: Push, work: Work) -> None:
     commit = push.update.new
     assert commit_message(push.repository, push.quarantine, commit) == CommitMessage("Alice", "Première")
     assert is_ancestor(push.repository, commit, commit, quarantine=push.quarantine)
     assert not is_ancestor(push.repository, commit, commit)
-    with pytest.raises(NotFound, match="There is no commit"):
-        resolve_commit(push.repository, commit)
-
-
-@pytest.mark.parametrize("name", ["", "--help", "main..other", "main^{tree}", "HEAD@{1}", "a b", ":/Work", "\x1b[31m"])
-def test_a_name_that_is_more_than_a_name_names_no_commit(push: Push, name: str) -> None:
-    finish_push(push, allow_force=False)
-    with pytest.raises(NotFound):
-        resolve_commit(push.repository, name)
+    with pytest.raises(PlatformError):
+        commit_message(push.repository, None, commit)
 
 
 def test_housekeeping_packs_and_sweeps_what_nobody_finished(push: Push, work: Work, quarantined: Quarantined) -> None:
@@ -213,4 +195,4 @@ def test_housekeeping_packs_and_sweeps_what_nobody_finished(push: Push, work: Wo
     assert not stale.exists()
     assert kept.exists()
     assert fresh.exists()
-    assert resolve_commit(push.repository, "main") == push.update.new
+    assert ref_value(push.repository, MAIN) == push.update.new
