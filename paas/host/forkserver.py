@@ -35,6 +35,7 @@ LOADED = (
     "paas.wsgi",
     "paas.gitserver.wsgi",
     "paas.celery",
+    "paas.logs.collecting",
     "paas.streams.asgi",
     "paas.host.gunicorn_conf",
     "runtime.builder.assemble",
