@@ -18,14 +18,15 @@ from paas.config.services import change_config
 from paas.convergence import services
 from paas.convergence.models import Retirement
 from paas.formation.services import scale
-from paas.releases.models import Release
+from paas.releases.models import PortBinding, Release
 from paas.releases.services import roll_back
+from paas.routing.services import add_port
 from paas.wiring import image_reference
-from runtime.engine.api import Container
+from runtime.engine.api import Container, Listener
 from runtime.engine.memory import Behaviour, MemoryEngine
 from runtime.errors import EngineUnavailable
 from runtime.reconcile.apply import Applier
-from runtime.router.api import RouteState
+from runtime.router.api import Binding, PortProtocol, RouteState
 from runtime.router.memory import MemoryRouter
 from tests.factories import make_app, make_image, make_release
 
@@ -41,7 +42,13 @@ class NoRegistry:
 def world(sent_tasks) -> Iterator[SimpleNamespace]:
     engine, router = MemoryEngine(), MemoryRouter()
     applier = Applier(
-        engine, router, home=str(settings.ENV.home), accepts=engine.accepts, answers=engine.answers, drain_seconds=0
+        engine,
+        router,
+        home=str(settings.ENV.home),
+        accepts=engine.accepts,
+        answers=engine.answers,
+        takes_datagrams=engine.accepts,
+        drain_seconds=0,
     )
     with wiring.replaced(engine=engine, router=router, applier=applier, registry=NoRegistry()):
         yield SimpleNamespace(engine=engine, router=router, sent=sent_tasks)
@@ -334,3 +341,80 @@ def test_an_engine_that_is_away_is_tried_again_later_and_later(world, monkeypatc
         engine.is_away = True
         services.converge(str(app.pk))
     assert pauses[-1] == 3, "what went well is a new beginning"
+
+
+TCP = PortProtocol.TCP
+GAME = Behaviour(listens=[Listener("0.0.0.0", port) for port in (8080, 9000)])
+
+
+def with_port(world, app) -> int:
+    """A live release whose `web` has a public port."""
+    wish(world, app, GAME)
+    port, _ = add_port(app, port=9000, by=app.owner)
+    services.converge(str(app.pk))
+    retire_all(world)
+    return port
+
+
+def bound_to(world, port: int) -> list[str]:
+    binding = world.router.bindings().get((TCP, port))
+    return [address.partition(":")[2] for address in binding.addresses] if binding else []
+
+
+def test_a_public_port_is_bound_moved_and_unbound_by_releases(world):
+    app = make_app()
+    port = with_port(world, app)
+    (first,) = world.router.bindings()[TCP, port].addresses
+    wish(world, app, GAME)
+    (second,) = world.router.bindings()[TCP, port].addresses
+    assert first != second
+    assert running(world, app) == ["web.1 v3"]
+    roll_back(app, app.releases.get(version=1), by=app.owner)
+    services.converge(str(app.pk))
+    assert world.router.bindings() == {}
+    assert not PortBinding.objects.exists()
+
+
+def test_a_port_that_another_process_took_meanwhile_fails_the_release_alone(world):
+    app = make_app()
+    wish(world, app, GAME)
+    port, release = add_port(app, port=9000, by=app.owner)
+    world.router.occupy(TCP, port, by="postgres (process 812)")
+    services.converge(str(app.pk))
+    release.refresh_from_db()
+    assert (release.status, release.error_id) == ("failed", "port_taken")
+    assert "postgres (process 812)" in release.reason
+    assert running(world, app) == ["web.1 v1"]
+    assert not PortBinding.objects.exists()  # somebody else may have it
+
+
+def test_a_binding_that_was_lost_is_made_again(world):
+    app = make_app()
+    port = with_port(world, app)
+    world.router.unbind(TCP, port)
+    services.converge(str(app.pk))
+    assert bound_to(world, port) == ["9000"]
+
+
+def test_a_process_type_that_is_stopped_leaves_its_port_closed_and_kept(world):
+    app = make_app()
+    port = with_port(world, app)
+    scale(app, {"web": 0}, by=app.owner)
+    services.converge(str(app.pk))
+    assert bound_to(world, port) == []
+    assert PortBinding.objects.filter(app=app).count() == 1
+    scale(app, {"web": 2}, by=app.owner)
+    services.converge(str(app.pk))
+    assert bound_to(world, port) == ["9000", "9000"]
+
+
+def test_the_ports_of_an_app_that_is_gone_are_closed_and_free(world):
+    app = make_app()
+    port = with_port(world, app)
+    world.router.bind(Binding("nobody", TCP, 20_099))
+    services.sweep()
+    assert set(world.router.bindings()) == {(TCP, port)}
+    destroy_app(app, by=app.owner)
+    services.converge(str(app.pk))
+    assert world.router.bindings() == {}
+    assert not PortBinding.objects.exists()
