@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from paas import env
@@ -155,6 +157,17 @@ class TestLog:
         assert seen(app.owner) == {"hello"}
         assert seen(charlie) == {"other"}
         assert seen(bob) == set()
+
+    def test_events_of_an_earlier_version_name_their_actors_after_the_migration(self):
+        make_app(owner=make_user("alice"))
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE core_auditevent SET actor_email = '', text = ''")
+        state = MigrationExecutor(connection).loader.project_state(
+            [("core", "0002_people"), ("accounts", "0001_initial")]
+        )
+        import_module("paas.core.migrations.0003_actors_of_earlier_events").fill(state.apps, None)
+        event = AuditEvent.objects.get(action="app.create")
+        assert (event.actor_email, event.text) == ("alice@example.com", "app.create hello alice@example.com")
 
     def test_it_can_be_searched(self):
         alice, bob = make_user("alice"), make_user("bob")
