@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from paas import env as environment
-from paas.host.processes import Lock, Sessions, every_process, read_stat
+from paas.core.processes import Lock, Sessions, every_process, read_stat
 
 
 def pss_kilobytes(pid: int) -> int:

@@ -33,6 +33,7 @@ from runtime.usage.machine import machine_usage
 log = structlog.get_logger()
 SWEEP_SECONDS = 30
 TIDY_SECONDS = 24 * 3600
+MEASURE_SECONDS = 3600
 BEAT_SECONDS = 5
 HEARTBEAT = "paas:agent"
 SETTLED_SECONDS = 1.0
@@ -65,17 +66,19 @@ class Agent:
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
             self._send("runs.sweep", expires=SWEEP_SECONDS)
-            if self._is_time_to_tidy():
+            if self._is_time_for("tidied", TIDY_SECONDS):
                 self._send("convergence.tidy")
+            if self._is_time_for("measured", MEASURE_SECONDS):
+                self._send("machine.measure")
             sweep_at = time.monotonic() + SWEEP_SECONDS
             while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
                 self._beat()
         self._logs.stop()
 
-    def _is_time_to_tidy(self) -> bool:
-        """Once a day, however often the platform is started."""
+    def _is_time_for(self, what: str, seconds: int) -> bool:
+        """Once in so many seconds, however often the platform is started."""
         try:
-            return bool(self._redis.set("paas:tidied", 1, nx=True, ex=TIDY_SECONDS))
+            return bool(self._redis.set(f"paas:{what}", 1, nx=True, ex=seconds))
         except redis.RedisError:
             return False
 
@@ -108,13 +111,16 @@ class Agent:
     def _sample(self) -> None:
         """For ever, at full quarters of a minute: rounds of two agents, one after the other, have the same times."""
         watched: list[Watched] = []
-        listed = 0.0
+        listed, looks = 0.0, 0
         while True:
             time.sleep(ROUND_SECONDS - time.time() % ROUND_SECONDS)
             at = round(time.time() / ROUND_SECONDS) * ROUND_SECONDS
             try:
-                if self._has_changed.is_set() or time.monotonic() - listed > LIST_SECONDS:
+                if self._has_changed.is_set():
                     self._has_changed.clear()
+                    looks = 2  # the engine's list may be behind its events
+                if looks or time.monotonic() - listed > LIST_SECONDS:
+                    looks = max(0, looks - 1)
                     watched, listed = self._running(), time.monotonic()
                     self._usage.forget_all_but({each.container_id for each in watched})
                 sample = json.dumps(self._sampler.sample(at, watched), separators=(",", ":"))
@@ -147,7 +153,9 @@ class Agent:
     def _send(self, name: str, *args: str, expires: float | None = None, countdown: float | None = None) -> None:
         self._beat()
         try:
-            self._queue.send_task(name, args=list(args), expires=expires, countdown=countdown, retry=False)
+            self._queue.send_task(
+                name, args=list(args), expires=expires, countdown=countdown, retry=False, headers={"sent_at": time.time()}
+            )
         except (OperationalError, redis.RedisError, OSError) as exc:
             log.warning("task_not_sent", task=name, reason=str(exc))
 

@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "paas.builds",
     "paas.convergence",
     "paas.runs",
+    "paas.machine",
     "paas.dashboard",
 ]
 

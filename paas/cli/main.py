@@ -22,6 +22,7 @@ from paas.cli import (
     releases,
     routing,
     secrets,
+    status,
     tags,
 )
 from paas.core import audit
@@ -36,7 +37,22 @@ def paas() -> None:
     """Push-to-deploy on this machine."""
 
 
-for module in (apps, builds, cleanup, config, formation, host, logs, people, processes, releases, routing, secrets, tags):
+for module in (
+    apps,
+    builds,
+    cleanup,
+    config,
+    formation,
+    host,
+    logs,
+    people,
+    processes,
+    releases,
+    routing,
+    secrets,
+    status,
+    tags,
+):
     for command in module.COMMANDS:
         paas.add_command(command)
 

@@ -34,6 +34,7 @@ from paas.core.redis import (
     is_raised,
     lease,
     raise_flag,
+    remember,
     signal,
     take_flag,
 )
@@ -61,6 +62,7 @@ RETRY_SECONDS = 3.0
 LONGEST_RETRY_SECONDS = 60.0
 LAST_GRACE_SECONDS = 5
 MAX_LOOKS = 5
+SWEPT = "paas:swept"  # when the last sweep was, and how long it took, for the host page
 
 
 def converge(app_id: str) -> None:
@@ -136,10 +138,13 @@ def sweep() -> None:
     """Look at everything at once: one list of the engine's containers, whatever their number."""
     with lease("sweep") as held:
         if held is not None:
+            began = time.monotonic()
             try:
                 _sweep()
             except PlatformError as exc:
                 log.warning("sweep_failed", error=exc.id, message=exc.message)
+            else:
+                remember(SWEPT, {"at": time.time(), "seconds": round(time.monotonic() - began, 3)})
 
 
 def _sweep() -> None:

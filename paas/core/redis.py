@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -76,6 +77,14 @@ def lease(name: str, *, seconds: float = 20, wait_seconds: float = 0) -> Iterato
         yield held
     finally:
         held.release()
+
+
+def remember(key: str, values: dict[str, Any]) -> None:
+    """For pages. Without Redis it is forgotten."""
+    try:
+        client().set(key, json.dumps(values))
+    except redis.RedisError:
+        pass
 
 
 def raise_flag(name: str, *, lifetime_seconds: int = 600) -> None:

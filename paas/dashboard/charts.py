@@ -29,13 +29,22 @@ class Unit(StrEnum):
             case Unit.CORES:
                 return f"{value:.3f} cores" if value < 0.1 else f"{value:.2f} cores"
             case Unit.BYTES:
-                return memory_text(round(value)) if value >= 1 else "0 bytes"
+                return _bytes(value)
             case Unit.RATE:
                 return f"{value:,.2f}/s" if value < 10 else f"{value:,.0f}/s"
             case Unit.MILLISECONDS:
                 return f"{value:,.0f} ms" if value < 10_000 else f"{value / 1000:,.1f} s"
             case Unit.NUMBER:
                 return f"{value:,.2f}"
+
+
+def _bytes(value: float) -> str:
+    """Three digits are enough for what moves: `9.3 MiB`, `454 MiB`."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.1f} {unit}" if value < 100 and unit != "bytes" else f"{value:,.0f} {unit}"
+        value /= 1024
+    raise AssertionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +102,16 @@ class Chart:
                     Row(
                         line.name,
                         number % 4 + 1,
-                        self.unit.text(last),
-                        self.unit.text(fmean(known)),
-                        self.unit.text(max(known)),
+                        self._figure(last),
+                        self._figure(fmean(known)),
+                        self._figure(max(known)),
                         path_of(line.values, self.top),
                     )
                 )
         return rows
+
+    def _figure(self, value: float | None) -> str:
+        return self.unit.text(value).removesuffix(" cores")  # a table on a phone has no room to say it each time
 
     def data(self) -> dict[str, Any]:
         return {

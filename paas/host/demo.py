@@ -15,7 +15,7 @@ import httpx
 
 from paas.env import Env
 from paas.host.console import say, step
-from paas.host.health import through_router
+from paas.machine.health import through_router
 from runtime.errors import PlatformError
 
 APP = "demo"

@@ -8,9 +8,9 @@ import signal
 import sys
 import time
 
+from paas.core.processes import Lock, Sessions, end, is_alive, read_stat
 from paas.env import Env
 from paas.host.console import complain, say, step
-from paas.host.processes import Lock, Sessions, end, is_alive, read_stat
 from paas.host.up import load_environment, setup_django
 from runtime.errors import Failure, PlatformError
 

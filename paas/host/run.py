@@ -25,8 +25,8 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 from honcho.process import Process
 
+from paas.core.processes import AlreadyRunning, Lock, Sessions, end
 from paas.host.forkserver import ForkedProcess, python_words
-from paas.host.processes import AlreadyRunning, Lock, Sessions, end
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STORES = ("redis", "registry")

@@ -19,12 +19,12 @@ from dotenv import dotenv_values
 
 from paas import env as environment
 from paas.core.files import write
+from paas.core.processes import Lock, is_alive
 from paas.env import Env
 from paas.host import checks, router, services
 from paas.host.checks import HostProblem
 from paas.host.console import complain, line, say, step
 from paas.host.engine import ensure_engine
-from paas.host.processes import Lock, is_alive
 from runtime.errors import Failure, PlatformError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -133,7 +133,7 @@ def start(env: Env) -> subprocess.Popen[bytes]:
 
 def wait_until_healthy(env: Env, *, keeper: int | None, started_at: float | None = None) -> None:
     """Raises `PlatformError` with the reasons and the last lines of the log."""
-    from paas.host import health
+    from paas.machine import health
 
     wrong = health.wait_until_healthy(
         health.checks(started_at=started_at),

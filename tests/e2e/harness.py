@@ -24,8 +24,8 @@ from urllib.parse import quote, urlsplit
 import docker
 import redis
 
+from paas.core.processes import Sessions
 from paas.env import load
-from paas.host.processes import Sessions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLES = CHECKOUT / "tests" / "sample_apps"

@@ -19,8 +19,8 @@ import pytest
 from honcho.environ import parse_procfile
 
 from paas import env as environment
+from paas.core.processes import Lock, Sessions, is_alive, read_stat
 from paas.host.checks import free_ports
-from paas.host.processes import Lock, Sessions, is_alive, read_stat
 from paas.host.run import FORK_SERVER
 
 ROOT = environment.CHECKOUT

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from paas.core.processes import is_alive, read_stat
 from paas.env import CHECKOUT
 from paas.host.forkserver import STATUS_UNKNOWN, ForkedProcess
-from paas.host.processes import is_alive, read_stat
 from paas.host.run import environment
 
 SCRIPT = """\

@@ -245,7 +245,7 @@ def test_a_drawn_line_is_interrupted_where_nobody_looked():
     ("unit", "value", "text"),
     [
         (Unit.CORES, 0.0123, "0.012 cores"),
-        (Unit.BYTES, 64 * MIB, "64 MiB"),
+        (Unit.BYTES, 64 * MIB, "64.0 MiB"),
         (Unit.BYTES, 0, "0 bytes"),
         (Unit.RATE, 1234.5, "1,234/s"),
         (Unit.MILLISECONDS, 12_345, "12.3 s"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paas.host import processes
-from paas.host.processes import AlreadyRunning, Lock, Sessions, end, is_alive, parse_stat
+from paas.core import processes
+from paas.core.processes import AlreadyRunning, Lock, Sessions, end, is_alive, parse_stat
 from paas.host.run import Log, back_off
 
 

@@ -53,6 +53,16 @@ def router() -> str:
         return exc.message
 
 
+def container_engine() -> str:
+    from paas.wiring import engine
+
+    try:
+        engine().info()
+    except Failure as exc:
+        return exc.message
+    return ""
+
+
 def web() -> str:
     return _door(f"dashboard.{settings.ENV.domain}", "/-/health", "The dashboard")
 
