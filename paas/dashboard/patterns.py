@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from paas.convergence.models import Instance
 from paas.dashboard.templatetags.dashboard import STATES
+from paas.metrics.selectors import Recent
 
 DIGEST = "sha256:9b1c6f0d2a7e4c53b8f1e0a94d7c2b65f3e8d1a07c946b2e5f8a3d0c1b7e6f42"
+SOME_HOUR = (3, 4, 2, None, 5, 9, 7, 6, 8, 4, 3, 5)
 REMOTE = "http://git.localhost/shop.git"
 LOG = """-----> Receiving 14 objects
 -----> Python app: requirements.txt
@@ -115,6 +117,7 @@ def _overview(now: datetime) -> dict[str, Any]:
         ],
         "releases": releases,
         "builds": builds,
+        "requests": Recent(1284, SOME_HOUR),
         "remote": REMOTE,
     }  # fmt: skip
 
@@ -133,6 +136,7 @@ def context() -> dict[str, Any]:
         "overview": _overview(now),
         "config": CONFIG,
         "states": list(STATES),
+        "sparkline": SOME_HOUR,
         "form": ExampleForm(prefix="blank"),
         "bound_form": ExampleForm({"bad-name": "", "bad-runtime": "kata"}, prefix="bad"),
         "digest": DIGEST,

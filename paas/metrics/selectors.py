@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -184,19 +184,22 @@ def latest_usage(app: App, *, now: float | None = None) -> Mapping[str, Latest]:
     return {name: Latest(cpu / 1000, memory) for name, cpu, memory in values}
 
 
-def recent_requests(apps: Iterable[App], *, now: float | None = None) -> Mapping[str, Sequence[float | None]]:
-    """By app id: requests a second over the last hour in twelve steps, for small charts. Two queries for all of them."""
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Requests of the last hour, for a small chart: how many in all, and how many a second in each step."""
+
+    total: int
+    values: Values
+
+
+def recent_requests(app: App, *, now: float | None = None) -> Recent:
     window = Window("hour", "last hour", 3600, 60, 300)
     times = _times(window, now)
     looked = _looked(window, times)
-    slots = {at: index for index, at in enumerate(times)}
-    empty: list[float | None] = [0.0 if at in looked else None for at in times]
-    found = {str(app.pk): list(empty) for app in apps}
-    samples = _spaced(TrafficSample.objects.filter(series__app__in=list(found)), window, times)
-    for app_id, slot, requests in samples.values_list("series__app_id", "slot", "requests"):
-        values, index = found[str(app_id)], slots[slot]
-        values[index] = (values[index] or 0.0) + sum(requests) / window.spacing
-    return found
+    traffic = _traffic(app, window, times)
+    counts = [sum(traffic[at].requests) if at in traffic else 0 for at in times]
+    values = [count / window.spacing if at in looked else None for at, count in zip(times, counts, strict=True)]
+    return Recent(sum(counts), values)
 
 
 def _times(window: Window, now: float | None) -> Sequence[int]:

@@ -124,6 +124,11 @@ def memory(size: int | None) -> str:
 
 
 @register.filter
+def intcomma(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
 def sparkline(values: Values) -> str:
     """The path of components/sparkline.html."""
     return path_of(values, max((value for value in values if value is not None), default=0), 60, 16)
