@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from paas.accounts.models import User
 
@@ -81,12 +81,9 @@ def app_pages(name: str, here: str = "") -> Iterator[Link]:
 
 
 def _links(entries: tuple[Entry, ...], here: str, *arguments: str) -> Iterator[Link]:
-    """Only what has an address: a page appears here with its view. `here` is the path of the page that is shown."""
+    """`here` is the path of the page that is shown."""
     for entry in entries:
-        try:
-            url = reverse(entry.view, args=arguments)
-        except NoReverseMatch:
-            continue
+        url = reverse(entry.view, args=arguments)
         yield Link(entry.label, url, entry.icon, is_here=_is_below(here, url, entry))
 
 

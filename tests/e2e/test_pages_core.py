@@ -154,6 +154,6 @@ def test_nothing_moves_when_nothing_has_happened(visitor: Visitor, steady: App):
     visitor.check()
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/new-app", "/-/patterns"])
+@pytest.mark.parametrize("path", ["/", "/host", "/login", "/new-app", "/-/patterns"])
 def test_a_page_is_under_150_kb_with_everything(visitor: Visitor, path: str):
     assert visitor.transferred(path) < 150_000
