@@ -82,12 +82,18 @@ def tags_of(app: App) -> QuerySet[Tag]:
 
 def get_tag(app: App, name: str) -> Tag:
     """Raises `NotFound`."""
-    tag = tags_of(app).filter(name=name).first()
+    tag = tags_of(app).filter(name=name).first() if "\0" not in name else None
     if tag is None:
         raise NotFound(
             f"{app.name} has no tag {name!r}.", hint=f"See them with: paas tags -a {app.name}", id="tag_not_found"
         )
     return tag
+
+
+def newest_releases(app: App, images: Collection[Image]) -> dict[UUID, int]:
+    """By image, the version of the newest release that ran it."""
+    ran = app.releases.filter(image__in=images, status=ReleaseStatus.SUCCEEDED).order_by("version")
+    return {image: version for image, version in ran.values_list("image", "version") if image}
 
 
 def named_release(app: App, name: str) -> Release:

@@ -32,11 +32,14 @@ from paas.releases.selectors import (
 from paas.releases.tags import set_tag
 from runtime.errors import Failure
 
+MAX_WHY = 500
+
 
 def _create(app: App, *, by: User | None, **fields: Any) -> Release:
     """Within a transaction. Earlier unfinished releases are superseded: the new one was made from the newest of them.
     Raises `Conflict` when another app has one of its ports."""
     base = wished_release(app)
+    fields["why"] = " ".join(fields.get("why", "").replace("\0", "").split())[:MAX_WHY]
     version = (app.releases.aggregate(last=Max("version"))["last"] or 0) + 1
     app.releases.filter(status__in=UNFINISHED).update(
         status=ReleaseStatus.SUPERSEDED, reason=f"Superseded by v{version}.", finished_at=timezone.now()

@@ -113,6 +113,7 @@ def test_tags_and_pins_are_set_in_the_browser(visitor: Visitor, shop: App):
     row.get_by_role("button", name="Protect").click()
     expect(row).to_contain_text("protected")
     expect(row.get_by_role("button", name="Remove")).to_have_count(0)
+    expect(row.get_by_role("link", name="Roll back")).to_be_visible()
     visitor.check(may_complain="422")
     row.get_by_role("link", name="Deploy").click()
     expect(page.get_by_role("heading", name="Code")).to_be_visible()

@@ -37,6 +37,7 @@ from paas.releases.selectors import (
     get_tag,
     named_image,
     named_release,
+    newest_releases,
     previous_release,
     release_diff,
     rollback_preview,
@@ -237,7 +238,8 @@ def _rollback_page(
 
 
 def _why(request: HttpRequest) -> str:
-    return " ".join(request.POST.get("why", "").split())[:500]
+    """As it was typed, for the form to show again."""
+    return request.POST.get("why", "")
 
 
 def _seen(request: HttpRequest) -> int | None:
@@ -274,13 +276,15 @@ def tags(request: HttpRequest, name: str) -> HttpResponse:
             return redirect("tags", name=app.name)
         form.add_error("target" if failure.id.endswith("_found") else "name", f"{failure.message} {failure.hint}")
     page = _page(request, Paginator(tag_services.platform_tags(app), TAGS_ON_A_PAGE))
+    own = list(tag_services.own_tags(app))
+    ran = newest_releases(app, [tag.image for tag in own])
     return render(
         request,
         "dashboard/tags.html",
         {
             "app": app,
             "access": access_to(app, user),
-            "own": tag_services.own_tags(app),
+            "own": [{"tag": tag, "release": ran.get(tag.image_id)} for tag in own],
             "page": page,
             "form": form,
             "example": f"paas tags:add stable -a {app.name}",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from django.db import connection
+from contextlib import suppress
 
+import pytest
+from django.db import connection, transaction
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paas.accounts.models import User
 from paas.config.services import change_config
 from paas.core import audit
 from paas.releases.models import PortBinding, Release, ReleaseKind, ReleaseStatus, Tag
-from paas.releases.ports import overlap
+from paas.releases.ports import Key, key_of, overlap
 from paas.releases.selectors import current_release, rollback_target, wished_release
 from paas.releases.services import create_change, fail_release, finish_release, roll_back
 from runtime.errors import BootFailed, Conflict, InvalidInput, NotFound
@@ -254,3 +259,56 @@ def test_a_rollback_to_ports_that_are_taken_by_now_changes_nothing():
 def test_two_bindings_meet_on_the_same_port_of_an_address_they_share(one, other, meet):
     assert overlap(one, other) is meet
     assert overlap(other, one) is meet
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["shop", "blog"]),
+        st.sampled_from(["change", "live", "fail", "back"]),
+        st.sets(
+            st.tuples(
+                st.sampled_from(["0.0.0.0", "127.0.0.1"]), st.integers(1, 2), st.sampled_from(["tcp", "udp", "http"])
+            ),
+            max_size=2,
+        ),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps)
+def test_whatever_happens_no_port_is_promised_twice_and_rows_say_what_releases_say(steps):
+    alice = User.objects.filter(email="alice@example.com").first() or make_user("alice")
+    with transaction.atomic():
+        apps = {name: make_app(name, owner=alice) for name in ("shop", "blog")}
+        first = {name: make_release(app) for name, app in apps.items()}
+        for name, verb, wanted in steps:
+            app = apps[name]
+            with suppress(Conflict):
+                if verb == "change":
+                    ports = [
+                        make_port(port, public_address=address, protocol=protocol)
+                        for address, port, protocol in sorted(wanted)
+                    ]
+                    create_change(app, by=alice, kind=ReleaseKind.PORTS, description="Ports", ports=ports)
+                elif verb == "live":
+                    make_live(wished(app))
+                elif verb == "fail":
+                    fail_release(wished(app), BootFailed("no"))
+                else:
+                    roll_back(app, first[name], by=alice)
+            rows: dict[str, set[Key]] = {name: set() for name in apps}
+            for row in PortBinding.objects.select_related("app"):
+                rows[row.app.name].add((row.public_address, row.public_port, row.protocol))
+            for name, app in apps.items():
+                releases = current_release(app), wished_release(app)
+                assert rows[name] == {key_of(port) for release in releases if release for port in release.ports}
+            assert not any(overlap(one, other) for one in rows["shop"] for other in rows["blog"])
+        transaction.set_rollback(True)
+
+
+def wished(app) -> Release:
+    release = wished_release(app)
+    assert release is not None
+    return release
