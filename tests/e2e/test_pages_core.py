@@ -121,6 +121,7 @@ def test_everything_that_is_followed_live_also_works_without_scripts(platform: P
         page.get_by_role("button", name="Search").click()
         page.get_by_role("link", name=f"{steady.name} Overview").click()
         expect(page.get_by_role("row", name="web.1")).to_contain_text("Up")
+        page.get_by_role("link", name="Builds", exact=True).click()
         page.get_by_role("link", name="Build 1", exact=True).click()
         expect(page.get_by_label("Build log")).to_contain_text("is live at")
         expect(page.get_by_role("button", name="Copy the commit")).to_have_count(0)
