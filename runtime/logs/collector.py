@@ -219,6 +219,7 @@ class Collector:
                 return mark
             # Read nothing for a moment, then go on near the end: a flood must not cost more than it says in the log.
             self._stopping.wait(FLOOD_PAUSE_SECONDS)
+            allowance.rested()
             since, known = dropped.at, sys.maxsize
             stream = self._engine.logs(container.id, follow=True, tail=FLOOD_TAIL)
 

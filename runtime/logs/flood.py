@@ -32,3 +32,7 @@ class Allowance:
             return False
         self._level -= cost
         return True
+
+    def rested(self) -> None:
+        """Nothing was read for about a second: what lies there now may all be of one moment."""
+        self._level = max(self._level, self.rate)

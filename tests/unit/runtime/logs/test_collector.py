@@ -250,3 +250,12 @@ def test_an_allowance_counts_by_the_lines_own_clock():
     assert [bucket.take(began, 10) for _ in range(7)] == [True] * 5 + [False] * 2
     assert bucket.take(began + timedelta(seconds=1), 10)
     assert not bucket.take(began + timedelta(seconds=1), 1024 * 1024)
+
+
+def test_after_a_rest_lines_of_one_moment_are_taken_again():
+    began = datetime(2026, 11, 23, tzinfo=UTC)
+    bucket = Allowance(rate=10, burst=5)
+    while bucket.take(began, 10):
+        pass
+    bucket.rested()
+    assert [bucket.take(began, 10) for _ in range(11)] == [True] * 10 + [False]
