@@ -1,6 +1,6 @@
 """How fast an app's log is read: pages of 200 out of 100,000 lines, by several filters, and a reader that waits for news.
 
-    .venv/bin/python bench/logs.py [--lines N]    exits with 1 when a page takes more than 100 ms (the best of five)
+.venv/bin/python bench/logs.py [--lines N]    exits with 1 when a page takes more than 100 ms (the best of five)
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def line(number: int) -> Line:
     if number % 3:
         text = f"GET /path/{number} took {number % 100} ms, and this is a line as long as most lines of a log are"
         return Line(at, Source.APP, f"web.{number % 2 + 1}", text, number // 10_000 + 1, "c0ffee000000")
-    text = f'at=info method=GET path="/path/{number}" host=shop.example request_id=f00 process=web.1 service=7ms status=200'
+    text = (
+        f'at=info method=GET path="/path/{number}" host=shop.example request_id=f00 process=web.1 service=7ms status=200'
+    )
     return Line(at, Source.ROUTER, "router", text, origin=f"router.abc-{number}")
 
 
@@ -60,8 +62,10 @@ def main() -> int:
         root = Path(folder)
         seconds = fill(root, count)
         reader = AppLogReader(root / "app")
-        print(f"{count:,} lines written in {seconds:.2f} s ({seconds / count * 1e6:.0f} µs a line), "
-              f"{sizes(root)['app'] / 1e6:.1f} MB on the disk")
+        print(
+            f"{count:,} lines written in {seconds:.2f} s ({seconds / count * 1e6:.0f} µs a line), "
+            f"{sizes(root)['app'] / 1e6:.1f} MB on the disk"
+        )
         for name, wanted in FILTERS.items():
             times = []
             for _ in range(5):

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,17 @@ def test_the_words_of_a_crash_outlive_its_container(bench: Bench):
     assert sorted(bench.texts()) == ["No module named nowhere", "starting"]
 
 
+def has_collected(bench: Bench, count: int) -> bool:
+    return len(bench.texts()) >= count
+
+
 def test_a_collector_that_is_killed_neither_loses_nor_doubles_a_line(bench: Bench):
     count = 400
     container = bench.run(f"i=0; while [ $i -lt {count} ]; do echo n$i; i=$((i+1)); sleep 0.01; done")
     for kills in range(1, 5):
         process = subprocess.Popen([sys.executable, "-m", "tests.integration.logs.collect", bench.folder, bench.home])
         try:
-            until(lambda wanted=kills * 60: len(bench.texts()) >= wanted, "it has collected a part")
+            until(partial(has_collected, bench, kills * 60), "it has collected a part")
         finally:
             process.kill()
             process.wait()
