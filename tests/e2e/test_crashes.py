@@ -7,7 +7,11 @@ import signal
 import time
 from contextlib import suppress
 
+import pytest
+
 from tests.e2e.harness import App, wait_until
+
+pytestmark = pytest.mark.alone
 
 
 def kill(pids: list[int]) -> None:

@@ -27,6 +27,7 @@ ROOT = environment.CHECKOUT
 PARTS = [*parse_procfile((ROOT / "Procfile").read_text()).processes, FORK_SERVER]
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.platform,
     pytest.mark.skipif("PAAS_TEST_PLATFORM" not in os.environ, reason="run it with: bin/test e2e"),
 ]

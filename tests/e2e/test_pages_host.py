@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.browser import Visitor
 from tests.e2e.harness import App, Platform, wait_until
+
+pytestmark = pytest.mark.alone  # it measures, and clears away, what others are about to use
 
 
 def test_an_admin_sees_how_the_machine_and_every_part_are(visitor: Visitor, steady: App, platform: Platform):

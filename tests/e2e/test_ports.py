@@ -138,6 +138,7 @@ def test_an_app_that_does_not_open_its_port_keeps_what_it_had(echo: App):
     assert len(echo.json("ports")) == 2
 
 
+@pytest.mark.alone
 def test_ports_and_domains_are_there_after_everything_of_the_router_died(echo: App, platform: Platform):
     echo.paas("domains:add", f"{echo.name}.example.com")
     name = f"{echo.name}.example.com"

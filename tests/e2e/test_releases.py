@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from runtime.registry import Registry
 from tests.e2e.harness import CHECKOUT, App, steady_load, wait_until
 
@@ -101,6 +103,7 @@ def test_tags_reach_the_registry_and_lead_back(app: App) -> None:
     app.comes_to_rest()
 
 
+@pytest.mark.alone  # collecting garbage waits until nobody builds
 def test_what_nobody_can_go_back_to_leaves_registry_and_engine(app: App) -> None:
     app.deploy("flask", "one")
     app.use("fails-exit").commit("It ends at once.")
