@@ -90,8 +90,9 @@ def world(tmp_path) -> World:
 
 def test_values_of_config_vars_that_are_named_like_secrets_are_masked(world):
     environment = {"API_TOKEN": "abc123def", "MODE": "production", "PAAS_URL": "http://hello.localhost"}
-    with world.collecting():
+    with world.collecting() as collector:
         world.run("token abc123def in production at http://hello.localhost", environment=environment)
+        collector.look()
         world.until(["app[web.1]: token [API_TOKEN] in production at http://hello.localhost"])
 
 
@@ -115,8 +116,9 @@ def test_a_container_that_crashed_at_once_is_read_all_the_same(world: World):
 
 
 def test_a_collector_that_is_started_again_neither_loses_nor_doubles_a_line(world: World):
-    with world.collecting():
+    with world.collecting() as collector:
         container = world.run("one", "two")
+        collector.look()
         world.until(["app[web.1]: one", "app[web.1]: two"])
     world.engine.stop(container)
     with world.collecting():
