@@ -170,7 +170,7 @@ def test_one_off_runs_give_their_output_and_exit_code(steady: App) -> None:
 
 
 def test_logs_show_what_the_processes_say_and_follow_them(steady: App) -> None:
-    recent = steady.paas("logs", "-n", "200").out
+    recent = steady.paas("logs", "-p", "web", "-n", "200").out + steady.paas("logs", "-p", "worker", "-n", "5").out
     assert re.search(r"web\.1.*web: version good listens", recent), recent[-2000:]
     assert re.search(r"worker\.1.*worker: version good tick", recent), recent[-2000:]
     tail = subprocess.Popen(
