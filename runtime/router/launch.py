@@ -88,27 +88,35 @@ def clear_ports(home: Path) -> None:
     for line in _read(home / "run" / "keepers").splitlines():
         pid, _, began = line.partition(" ")
         if pid.isdigit() and began and start_time(int(pid)) == began:
+            _stop(int(pid))  # it starts nothing more while we look
             under_way = [child for child in _children(int(pid)) if str(Path(__file__).name) in title(child)]
             for each in (int(pid), *under_way):  # it has not become an nginx yet, and must not
                 _signal(each, signal.SIGKILL)
     (home / "run" / "keepers").unlink(missing_ok=True)
     clear_tcp(home)
     clear_udp(home)
+    (home / "run" / "tcp.listen").unlink(missing_ok=True)
 
 
 def clear_tcp(home: Path) -> None:
     """Its listeners close. Sessions that are open go on, as their workers do."""
-    master_pid = tcp_master(home)
-    if master_pid:
-        _signal(master_pid, signal.SIGQUIT)
-        _until_gone(master_pid)
-    for pid in tcp_workers(home):
-        _signal(pid, signal.SIGQUIT)
-        _until_gone(pid)
+    while listening := [pid for pid in _tcp_processes(home) if _listens(pid)]:
+        for pid in listening:
+            _signal(pid, signal.SIGQUIT)
+        for pid in listening:
+            _until_gone(pid)
     (home / "run" / "tcp.pid").unlink(missing_ok=True)
     for file in (home / "run").glob("tcp.[0-9]*"):  # of one that was killed
         if not start_time(int(file.suffix[1:])):
             file.unlink(missing_ok=True)
+
+
+def _tcp_processes(home: Path) -> list[int]:
+    """Also a master that has no title yet, and a worker that still has the one of its master."""
+    log = facts(home).get("log", "")
+    found = [pid for pid in _processes() if title(pid).startswith("nginx: ") and log in _open_files(pid)]
+    noted = _noted(home / "run" / "tcp.pid")
+    return [noted, *found] if noted and noted not in found else found
 
 
 def clear_udp(home: Path) -> None:
@@ -128,6 +136,16 @@ def _noted(file: Path) -> int:
     """The pid in such a file, 0 when that process is gone."""
     pid, _, began = _read(file).partition(" ")
     return int(pid) if pid.isdigit() and began and start_time(int(pid)) == began else 0
+
+
+def _stop(pid: int) -> None:
+    """It runs no further when this returns."""
+    _signal(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + QUIT_SECONDS
+    while _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].strip()[:1] not in {"T", "Z", "X", ""}:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.001)
 
 
 def _until_gone(pid: int) -> None:
@@ -287,10 +305,11 @@ def _keep(home: Path, what: str) -> None:
     if os.fork():
         os.wait()
         return
-    if os.fork():
+    keeper = os.fork()
+    if keeper:  # noted before anybody hears that the router runs
+        with (home / "run" / "keepers").open("a") as file:
+            file.write(f"{keeper} {start_time(keeper)}\n")
         os._exit(0)
-    with (home / "run" / "keepers").open("a") as file:
-        file.write(f"{os.getpid()} {start_time(os.getpid())}\n")
     me = str(Path(__file__).absolute())
     os.execv("/bin/sh", ["sh", "-c", KEEP, "keep", sys.executable, "-I", "-S", me, str(home), what])  # noqa: S606
 

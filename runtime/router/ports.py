@@ -123,7 +123,10 @@ class PortTable:
             self._ask_relay({"do": "quiet", "address": ""})
         except RouterUnavailable:
             return False
-        return bool(launch.tcp_master(self._home)) or not launch.listened(self._home)
+        if launch.tcp_master(self._home):
+            return True
+        has_looked = (self._home / "run" / "tcp.listen").exists()
+        return has_looked and not launch.listened(self._home)
 
     def _require(self) -> None:
         if not launch.facts(self._home):
