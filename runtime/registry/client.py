@@ -27,7 +27,6 @@ from runtime.images.values import (
     MANIFESTS,
     Descriptor,
     Image,
-    Layer,
     host_architecture,
     is_digest,
     sha256_digest,
@@ -269,9 +268,30 @@ class Registry:
                 continue
             location = self._open_upload(repository, layer.digest, source)
             if location:
-                self._copy(repository, layer, source, location)
+                self._copy(repository, layer.descriptor, source, location)
             added.append(layer.digest)
         return tuple(added)
+
+    def copy_image(self, digest: str, *, source: str, target: str) -> bool:
+        """Make an image, or an index with all it lists, known in another repository of this registry under the same
+        digest. Bytes travel only when the registry can't mount. False when it was there."""
+        if self.head_manifest(target, digest) == digest:
+            return False
+        content, media_type = self.get_manifest(source, digest)
+        document = self._document(content)
+        try:
+            listed = [Descriptor.from_json(entry) for entry in document.get("manifests") or ()]
+            config = [document["config"]] if "config" in document else []
+            blobs = [Descriptor.from_json(entry) for entry in (*config, *(document.get("layers") or ()))]
+        except (KeyError, TypeError, ValueError) as exc:
+            raise RegistryError(f"{source}@{digest} is not an image ({media_type}).", id="bad_image") from exc
+        for each in listed:
+            self.copy_image(each.digest, source=source, target=target)
+        for blob in blobs:
+            if not self.has_blob(target, blob.digest) and (location := self._open_upload(target, blob.digest, source)):
+                self._copy(target, blob, source, location)
+        self._put_manifest(target, digest, content, media_type, digest)
+        return True
 
     def tags(self, repository: str) -> list[str]:
         """All tags, sorted. A repository that does not exist has none."""
@@ -417,12 +437,12 @@ class Registry:
         end = int(last.rpartition("-")[2] or 0)
         return self._location(response, location), end + 1 if end else 0
 
-    def _copy(self, repository: str, layer: Layer, source: str, location: str) -> None:
+    def _copy(self, repository: str, blob: Descriptor, source: str, location: str) -> None:
         with tempfile.NamedTemporaryFile(prefix="paas-blob-") as file:
-            for data in self.get_blob(source, layer.digest):
+            for data in self.get_blob(source, blob.digest):
                 file.write(data)
             file.flush()
-            self._upload(repository, _Source(layer.digest, layer.size, Path(file.name)), location)
+            self._upload(repository, _Source(blob.digest, blob.size, Path(file.name)), location)
 
     # manifests, again
 

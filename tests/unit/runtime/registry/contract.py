@@ -109,6 +109,21 @@ class RegistryContract:
         assert registry.mount_layers(second, image, first) == ()
         registry.put_image(second, image, "v1")
 
+    def test_an_image_is_copied_to_another_repository_under_the_same_digest(
+        self, registry: Registry, tmp_path: Path
+    ) -> None:
+        first, second, layer = some_repository(), some_repository(), make_layer(tmp_path)
+        image = make_image(layer)
+        registry.push_blob(first, layer)
+        registry.put_image(first, image, "v1")
+        assert registry.copy_image(image.digest, source=first, target=second)
+        assert not registry.copy_image(image.digest, source=first, target=second)
+        registry.delete_manifest(first, image.digest)
+        assert registry.get_image(second, image.digest).digest == image.digest
+        assert b"".join(registry.get_blob(second, layer.descriptor.digest)) == layer.path.read_bytes()
+        with pytest.raises(ManifestUnknown):
+            registry.copy_image(sha256_digest(b"nothing"), source=first, target=second)
+
     def test_a_tag_can_be_moved_and_added(self, registry: Registry, tmp_path: Path) -> None:
         repository, images = some_repository(), []
         for _ in range(2):

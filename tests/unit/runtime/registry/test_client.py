@@ -167,6 +167,20 @@ def test_layers_travel_when_the_registry_cannot_mount(app, tmp_path):
     assert app.blobs["two"][layer.descriptor.digest] == layer.path.read_bytes()
 
 
+def test_an_index_is_copied_with_all_it_lists_whether_or_not_the_registry_can_mount(app, tmp_path):
+    registry, layer = client_of(app), make_layer(tmp_path)
+    registry.push_blob("one", layer)
+    image = make_image(layer)
+    registry.put_image("one", image)
+    entry = {"mediaType": image.media_type, "digest": image.digest, "size": len(image.manifest)}
+    index = canonical_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
+    app.manifests["one"][sha256_digest(index)] = (index, OCI_INDEX)
+    for target, app.mounts in (("two", True), ("three", False)):
+        assert registry.copy_image(sha256_digest(index), source="one", target=target)
+        assert app.manifests[target].keys() == {image.digest, sha256_digest(index)}
+        assert app.blobs[target][layer.descriptor.digest] == layer.path.read_bytes()
+
+
 def test_a_blob_that_was_changed_in_the_registry_is_noticed(app, tmp_path):
     registry, layer = client_of(app), make_layer(tmp_path)
     registry.push_blob("a/b", layer)
