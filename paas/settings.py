@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "paas.config",
     "paas.routing",
     "paas.builds",
+    "paas.pipelines",
     "paas.convergence",
     "paas.runs",
     "paas.machine",

@@ -38,6 +38,7 @@ from paas.core.redis import (
     signal,
     take_flag,
 )
+from paas.pipelines import services as pipelines
 from paas.releases import services as releases
 from paas.releases.models import UNFINISHED, Image, Release
 from paas.releases.selectors import current_release, wished_release, wished_releases
@@ -149,6 +150,7 @@ def sweep() -> None:
 
 def _sweep() -> None:
     builds.take_up_lost_builds()
+    pipelines.take_up_lost_promotions()
     _publish_tags()
     router().rotate_logs()
     observation = observe(engine(), router(), home=home())

@@ -21,6 +21,7 @@ WORDS = {
     "build.cancel": "Build {number} cancelled",
     "release.create": "Release v{version} created: {description}",
     "run.create": "Run {number} started",
+    "pipeline.promote": "Promoting v{version} in {pipeline}",
 }
 # It happens to the log itself.
 SILENT = frozenset({"app.destroy"})

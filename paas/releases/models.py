@@ -84,6 +84,7 @@ class ReleaseKind(models.TextChoices):
     HEALTH = "health"
     ROLLBACK = "rollback"
     TAG = "tag", "Deploy by tag"
+    PROMOTION = "promotion"
 
 
 class Release(BaseModel):

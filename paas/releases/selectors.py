@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from paas.releases import ports
 from paas.releases.diff import Contents, Diff, ImageFacts, compare
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus, Tag
 from runtime.errors import Conflict, InvalidInput, NotFound, UserError
-from runtime.git.history import history_between
+from runtime.git.history import Course, history_between
 
 PARTS = ("code", "config", "ports", "limits", "health")  # what a rollback can restore by itself
 
@@ -226,7 +226,7 @@ def _contents(title: str, *, image: Image | None, health_checks: Any, health_ove
 
 
 def release_diff(app: App, before: Release | None, after: Release) -> Diff:
-    return _diff(app, release_contents(before), release_contents(after))
+    return _diff((app,), release_contents(before), release_contents(after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def rollback_preview(app: App, target: Release, *, by: User, only: Collection[st
     check_rollback(target, only)
     base = wished_release(app)
     fields = restored(base, target, only)
-    diff = _diff(app, release_contents(base), _contents(f"after the rollback to v{target.version}", **fields))
+    diff = _diff((app,), release_contents(base), _contents(f"after the rollback to v{target.version}", **fields))
     try:
         ports.check_free(app, fields["ports"], by=by)
     except UserError as exc:
@@ -250,12 +250,22 @@ def rollback_preview(app: App, target: Release, *, by: User, only: Collection[st
     return Preview(diff, None)
 
 
-def deploy_preview(app: App, image: Image, name: str) -> Diff:
-    """What a deploy of this image would change."""
+def deploy_preview(app: App, image: Image, name: str, *, history_of: Collection[App] = ()) -> Diff:
+    """What a deploy of this image would change. Its commits are looked for in the repositories of these apps, if any,
+    otherwise in the app's own."""
     base = wished_release(app)
     code = {"image": image, "process_types": image.process_types, "health_checks": image.health_checks}
     after = _contents(f"after the deploy of {name}", **code, release_command="", **settings_of(base))
-    return _diff(app, release_contents(base), after)
+    return _diff(history_of or (app,), release_contents(base), after)
+
+
+def diff_between_apps(apps: Collection[App], before: Contents, after: Contents) -> Diff:
+    """What two apps hold that ought to be alike. Public ports can't be, and config vars need not have the same value."""
+    return _diff(apps, _comparable(before), _comparable(after))
+
+
+def _comparable(contents: Contents) -> Contents:
+    return replace(contents, ports=(), config=dict.fromkeys(contents.config, ""))
 
 
 def check_seen(app: App, seen: int | None) -> None:
@@ -271,9 +281,12 @@ def check_seen(app: App, seen: int | None) -> None:
         )
 
 
-def _diff(app: App, before: Contents, after: Contents) -> Diff:
+def _diff(apps: Collection[App], before: Contents, after: Contents) -> Diff:
     old, new = before.image, after.image
     history = None
     if old and new and old.digest != new.digest and old.commit and new.commit:
-        history = history_between(repository_path(app), old.commit, new.commit)
+        for app in apps:
+            history = history_between(repository_path(app), old.commit, new.commit)
+            if history.course is not Course.UNKNOWN:
+                break
     return compare(before, after, history)

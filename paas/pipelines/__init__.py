@@ -1,0 +1,1 @@
+"""Apps by stage, and the same image released in one after the other."""
