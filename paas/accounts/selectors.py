@@ -61,6 +61,14 @@ def get_user(email: str) -> User:
     return user
 
 
+def first_admin() -> User:
+    """Root on the machine acts as this one. Raises `NotFound`."""
+    user = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
+    if user is None:
+        raise NotFound("This platform has no admin yet.", hint="Start it once with: bin/up")
+    return user
+
+
 def user_by_id(user_id: UUID) -> User:
     """Raises `NotFound`."""
     user = User.objects.filter(pk=user_id).first()

@@ -7,19 +7,21 @@ from typing import TextIO
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.apps import services
 from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to, git_url, url
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from runtime.errors import InvalidInput, PlatformError
 from runtime.router.document import MAX_PAGE_BYTES
 
 
-@click.command("apps")
+@host_command("apps")
 @json_option
 def list_apps(as_json: bool) -> None:
     """List the apps."""
-    apps = apps_visible_to(acting_user()).select_related("current_release", "owner")
+    apps = apps_visible_to(first_admin()).select_related("current_release", "owner")
     if as_json:
         show_json(
             [
@@ -44,15 +46,15 @@ def list_apps(as_json: bool) -> None:
         click.echo(f"No apps yet. Push one: git push {git_url('my-app')} main", err=True)
 
 
-@click.command("apps:create")
+@host_command("apps:create")
 @click.argument("name")
 def create(name: str) -> None:
     """Create an app before its first push."""
-    app = services.create_app(name=name, by=acting_user())
+    app = services.create_app(name=name, by=first_admin())
     click.echo(f"Created {app.name}. Push to it: git push {git_url(app.name)} main", err=True)
 
 
-@click.command("apps:destroy")
+@host_command("apps:destroy")
 @click.argument("name")
 @click.option("--confirm", default="", help="The app's name again.")
 def destroy(name: str, confirm: str) -> None:
@@ -63,7 +65,7 @@ def destroy(name: str, confirm: str) -> None:
     if confirm != name:
         raise InvalidInput(f"{confirm!r} is not {name!r}. Nothing was destroyed.")
     click.echo(f"Destroying {name}… ", nl=False, err=True)
-    services.destroy_app(app, by=acting_user())
+    services.destroy_app(app, by=first_admin())
     deadline = time.monotonic() + 90
     while App.objects.filter(pk=app.pk).exists():
         if time.monotonic() > deadline:
@@ -74,7 +76,7 @@ def destroy(name: str, confirm: str) -> None:
     click.echo("done", err=True)
 
 
-@click.command("apps:branch")
+@host_command("apps:branch")
 @app_option
 @click.argument("branch", required=False)
 def deploy_branch(app_name: str, branch: str | None) -> None:
@@ -83,23 +85,23 @@ def deploy_branch(app_name: str, branch: str | None) -> None:
     if branch is None:
         click.echo(app.deploy_branch)
         return
-    services.set_deploy_branch(app, branch, by=acting_user())
+    services.set_deploy_branch(app, branch, by=first_admin())
     click.echo(f"Pushes to {branch} are deployed now: git push paas {branch}", err=True)
 
 
 def _maintenance(app_name: str, on: bool) -> None:
-    services.set_maintenance(find_app(app_name), on, by=acting_user())
+    services.set_maintenance(find_app(app_name), on, by=first_admin())
     click.echo(f"Maintenance mode of {app_name} is {'on' if on else 'off'}.", err=True)
 
 
-@click.command("maintenance:on")
+@host_command("maintenance:on")
 @app_option
 @click.option("--page", type=click.File(encoding="utf-8"), help="An HTML file to show, kept for the next time.")
 @click.option("--default-page", is_flag=True, help="Show the platform's page again.")
 def maintenance_on(app_name: str, page: TextIO | None, default_page: bool) -> None:
     """Show visitors a maintenance page; instances go on running."""
     if page is not None or default_page:
-        services.set_maintenance_page(find_app(app_name), _content(page) if page else "", by=acting_user())
+        services.set_maintenance_page(find_app(app_name), _content(page) if page else "", by=first_admin())
     _maintenance(app_name, True)
 
 
@@ -110,7 +112,7 @@ def _content(page: TextIO) -> str:
         raise InvalidInput("The maintenance page is not in UTF-8.", id="invalid_page") from exc
 
 
-@click.command("maintenance:off")
+@host_command("maintenance:off")
 @app_option
 def maintenance_off(app_name: str) -> None:
     """Let visitors in again."""

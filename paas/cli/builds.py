@@ -1,16 +1,17 @@
-"""builds, builds:output, builds:cancel, cache:clear."""
+"""builds, builds:output, builds:cancel."""
 
 from __future__ import annotations
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.builds.selectors import build_output, get_build
 from paas.builds.services import cancel_build
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
-from paas.convergence.cleanup import clear_caches
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 
 
-@click.command("builds")
+@host_command("builds")
 @app_option
 @click.option("-n", "--num", default=15, show_default=True, help="How many.")
 @json_option
@@ -54,7 +55,7 @@ def list_builds(app_name: str, num: int, as_json: bool) -> None:
     )
 
 
-@click.command("builds:output")
+@host_command("builds:output")
 @app_option
 @click.argument("number", required=False)
 def output(app_name: str, number: str | None) -> None:
@@ -63,20 +64,14 @@ def output(app_name: str, number: str | None) -> None:
         click.echo(line)
 
 
-@click.command("builds:cancel")
+@host_command("builds:cancel")
 @app_option
 @click.argument("number", required=False)
 def cancel(app_name: str, number: str | None) -> None:
     """Stop a build: the waiting or running one."""
     build = get_build(find_app(app_name), number)
-    cancel_build(build, by=acting_user())
+    cancel_build(build, by=first_admin())
     click.echo(f"Cancelling build {build.number} of {app_name}.", err=True)
 
 
-@click.command("cache:clear")
-def clear_cache() -> None:
-    """Forget cached dependencies of all apps; the next builds make them anew."""
-    click.echo(f"Dropped {clear_caches(wait_seconds=60)} cache entries.", err=True)
-
-
-COMMANDS = [list_builds, output, cancel, clear_cache]
+COMMANDS = [list_builds, output, cancel]

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from paas.accounts.models import User
+from paas.accounts.selectors import first_admin
 from paas.apps.models import App
 from paas.apps.selectors import get_app
-from runtime.errors import NotFound
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,16 +24,8 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def acting_user() -> User:
-    """Root on the machine acts as its first admin."""
-    user = User.objects.filter(is_admin=True, is_active=True).order_by("created_at").first()
-    if user is None:
-        raise NotFound("This platform has no admin yet.", hint="Start it once with: bin/up")
-    return user
-
-
 def find_app(name: str) -> App:
-    return get_app(acting_user(), name)
+    return get_app(first_admin(), name)
 
 
 def show_json(value: object) -> None:

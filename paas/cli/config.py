@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.apps.models import App
-from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json
+from paas.cli.common import app_option, assignments, find_app, json_option, show_json
+from paas.cli.machine import host_command
 from paas.cli.releases import wait_for_release
 from paas.config.envfile import EnvText, InvalidEnvText, format_env, parse_env
 from paas.config.selectors import Difference, changed_config, difference, present_config
@@ -23,12 +25,12 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask before th
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own in it, which only we can open
 
 
-@click.command("config")
+@host_command("config")
 @app_option
 @json_option
 def show(app_name: str, as_json: bool) -> None:
     """Show the config vars."""
-    config = reveal_config(find_app(app_name), by=acting_user()).values
+    config = reveal_config(find_app(app_name), by=first_admin()).values
     if as_json:
         show_json(config)
         return
@@ -38,19 +40,19 @@ def show(app_name: str, as_json: bool) -> None:
         click.echo(f"No config vars. Set one: paas config:set -a {app_name} NAME=value", err=True)
 
 
-@click.command("config:get")
+@host_command("config:get")
 @app_option
 @click.argument("name")
 def get(app_name: str, name: str) -> None:
     """Print the value of one config var, as it is."""
-    click.echo(reveal_config(find_app(app_name), {name}, by=acting_user()).values[name])
+    click.echo(reveal_config(find_app(app_name), {name}, by=first_admin()).values[name])
 
 
-@click.command("config:export")
+@host_command("config:export")
 @app_option
 def export(app_name: str) -> None:
     """Print the config vars as .env text, which config:import reads."""
-    click.echo(format_env(reveal_config(find_app(app_name), by=acting_user(), action="export").values), nl=False)
+    click.echo(format_env(reveal_config(find_app(app_name), by=first_admin(), action="export").values), nl=False)
 
 
 def _change(
@@ -61,14 +63,14 @@ def _change(
     replace: bool = False,
     seen_version: int | None = None,
 ) -> None:
-    release = change_config(app, changes, by=acting_user(), replace=replace, seen_version=seen_version)
+    release = change_config(app, changes, by=first_admin(), replace=replace, seen_version=seen_version)
     if release is None:
         click.echo("Nothing changes.", err=True)
     elif wait:
         wait_for_release(release)
 
 
-@click.command("config:set")
+@host_command("config:set")
 @app_option
 @no_wait_option
 @click.argument("pairs", nargs=-1, required=True, metavar="NAME=VALUE...")
@@ -78,7 +80,7 @@ def set_(app_name: str, no_wait: bool, pairs: tuple[str, ...]) -> None:
     _change(find_app(app_name), changes, not no_wait)
 
 
-@click.command("config:unset")
+@host_command("config:unset")
 @app_option
 @no_wait_option
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -87,7 +89,7 @@ def unset(app_name: str, no_wait: bool, names: tuple[str, ...]) -> None:
     _change(find_app(app_name), dict.fromkeys(names), not no_wait)
 
 
-@click.command("config:import")
+@host_command("config:import")
 @app_option
 @no_wait_option
 @yes_option
@@ -124,14 +126,14 @@ def _say(given: EnvText, change: Difference) -> None:
         click.echo(f"    {len(change.unchanged)} unchanged", err=True)
 
 
-@click.command("config:edit")
+@host_command("config:edit")
 @app_option
 @no_wait_option
 @yes_option
 def edit(app_name: str, no_wait: bool, yes: bool) -> None:
     """Edit all config vars as .env text in your editor ($VISUAL, $EDITOR): one new release."""
     app = find_app(app_name)
-    config = reveal_config(app, by=acting_user())
+    config = reveal_config(app, by=first_admin())
     heading = (
         f"# The config of {app.name}, v{config.version}. A line that you remove removes the config var.\n"
         "# Values are literal, nothing is interpolated; put those with blanks or several lines in quotes.\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.apps import services as apps
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.cli.processes import wait_until_observed
 from paas.cli.releases import wait_for_release
 from paas.convergence.spec import effective_health
@@ -25,29 +27,29 @@ def _show(release: Release | None) -> None:
         wait_for_release(release)
 
 
-@click.command("ps:stop")
+@host_command("ps:stop")
 @app_option
 def stop(app_name: str) -> None:
     """Stop everything of the app; it stays stopped, also after deploys, until ps:start."""
     app = find_app(app_name)
-    if apps.stop_app(app, by=acting_user()):
+    if apps.stop_app(app, by=first_admin()):
         wait_until_observed(app, f"Stopping {app_name}")
     else:
         click.echo(f"{app_name} is stopped already.", err=True)
 
 
-@click.command("ps:start")
+@host_command("ps:start")
 @app_option
 def start(app_name: str) -> None:
     """Start a stopped app as it was scaled."""
     app = find_app(app_name)
-    if apps.start_app(app, by=acting_user()):
+    if apps.start_app(app, by=first_admin()):
         wait_until_observed(app, f"Starting {app_name}")
     else:
         click.echo(f"{app_name} is not stopped.", err=True)
 
 
-@click.command("limits")
+@host_command("limits")
 @app_option
 @json_option
 def limits(app_name: str, as_json: bool) -> None:
@@ -65,7 +67,7 @@ def limits(app_name: str, as_json: bool) -> None:
     )
 
 
-@click.command("limits:set")
+@host_command("limits:set")
 @app_option
 @click.argument("process", metavar="TYPE")
 @click.option("--memory", help="Of each instance: 512M, 1.5G, unlimited, or default.")
@@ -83,10 +85,10 @@ def limits_set(app_name: str, process: str, memory: str | None, cpu_shares: str 
         change["cpu_shares"] = None if cpu_shares == "default" else int(cpu_shares)
     if not change:
         raise click.UsageError("Give --memory, --cpu-shares, or both.")
-    _show(set_limits(app, {process: change}, by=acting_user(), why=why))
+    _show(set_limits(app, {process: change}, by=first_admin(), why=why))
 
 
-@click.command("health")
+@host_command("health")
 @app_option
 @json_option
 def health(app_name: str, as_json: bool) -> None:
@@ -103,7 +105,7 @@ def health(app_name: str, as_json: bool) -> None:
     )
 
 
-@click.command("health:set")
+@host_command("health:set")
 @app_option
 @click.argument("process", metavar="TYPE")
 @click.option(
@@ -121,7 +123,7 @@ def health_set(app_name: str, process: str, takes_back: bool, why: str, **given:
     app = find_app(app_name)
     if not takes_back and given["kind"] is None:
         raise click.UsageError("Give --kind, or --default.")
-    _show(set_health(app, process, None if takes_back else given, by=acting_user(), why=why))
+    _show(set_health(app, process, None if takes_back else given, by=first_admin(), why=why))
 
 
 COMMANDS = [stop, start, limits, limits_set, health, health_set]

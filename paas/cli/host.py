@@ -6,14 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-from django.conf import settings
+from paas_client import tls
+from paas_client.options import json_option
+from paas_client.output import show_json
 
-from paas.accounts import services
-from paas.cli.common import acting_user, json_option, show_json
+from paas.cli.machine import host_command
 
 
 def doors() -> dict[str, str | None]:
     """Address of every door of the platform."""
+    from django.conf import settings
+
     env = settings.ENV
     ca_file: Path = env.home / "certs" / "ca.pem"
     has_https = env.https_port and ca_file.exists()
@@ -25,19 +28,24 @@ def doors() -> dict[str, str | None]:
         "dashboard_url": env.address("dashboard"),
         "registry": settings.ENV.registry_url.split("://", 1)[-1].rpartition("@")[2],
         "ca_file": str(ca_file) if has_https else None,
+        "ca_fingerprint": tls.fingerprint(ca_file.read_text()) if has_https else None,
     }
 
 
-@click.command("host")
+@host_command("host")
 @json_option
 def host(as_json: bool) -> None:
     """Print the addresses of the platform, and with --json a fresh token (valid for a day)."""
-    user = acting_user()
+    from paas.accounts import services
+    from paas.accounts.selectors import first_admin
+
+    user = first_admin()
+    addresses = doors()
     if as_json:
         _, secret = services.create_token(user, name="host", by=user, lifetime=timedelta(days=1))
-        show_json({**doors(), "email": user.email, "token": secret})
+        show_json({**addresses, "email": user.email, "token": secret})
         return
-    for name, value in doors().items():
+    for name, value in addresses.items():
         click.echo(f"{name.replace('_', ' '):14} {value or '–'}")
     click.echo(f"{'admin':14} {user.email}")
 

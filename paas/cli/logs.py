@@ -8,14 +8,16 @@ from collections.abc import Iterable
 
 import click
 
-from paas.cli.common import acting_user, app_option, find_app
+from paas.accounts.selectors import first_admin
+from paas.cli.common import app_option, find_app
+from paas.cli.machine import host_command
 from paas.logs.selectors import app_log, log_filter
 from runtime.logs.record import Line, Source
 
 LOOK_SECONDS = 0.2
 
 
-@click.command("logs")
+@host_command("logs")
 @app_option
 @click.option("-t", "--tail", is_flag=True, help="Go on with what comes.")
 @click.option("-n", "--num", default=100, show_default=True, help="How many lines to begin with.")
@@ -33,7 +35,7 @@ LOOK_SECONDS = 0.2
 def logs(app_name: str, *, tail: bool, num: int, source: str | None, text: str, regex: bool, **fields: str) -> None:
     """Print what the app, the router and the platform said, also before the last deploy or crash."""
     app = find_app(app_name)
-    wanted = log_filter(app, acting_user(), source=source or "", text=text, is_pattern=regex, **fields)
+    wanted = log_filter(app, first_admin(), source=source or "", text=text, is_pattern=regex, **fields)
     reader = app_log(app)
     position = reader.end()
     _print(reader.newest(wanted, max(0, num), before=position).lines)

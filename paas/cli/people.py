@@ -13,11 +13,12 @@ from django.conf import settings
 
 from paas.accounts import services
 from paas.accounts.models import ApiToken, Scope, SSHKey, User
-from paas.accounts.selectors import get_user, users_with_numbers
+from paas.accounts.selectors import first_admin, get_user, users_with_numbers
 from paas.apps.models import Role
 from paas.apps.selectors import audit_events, find_audit_events, get_collaborator
 from paas.apps.services import add_collaborator, change_role, invite, remove_collaborator, transfer_app
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.core.audit_export import COLUMNS, as_cells, as_values
 from paas.core.models import AuditEvent
 from runtime.errors import InvalidInput, NotFound
@@ -29,10 +30,10 @@ email_option = click.option("--email", help="Of this user; the first admin other
 
 
 def _user(email: str | None) -> User:
-    return acting_user() if email is None else get_user(email)
+    return first_admin() if email is None else get_user(email)
 
 
-@click.command("access")
+@host_command("access")
 @app_option
 @json_option
 def list_access(app_name: str, as_json: bool) -> None:
@@ -48,45 +49,45 @@ def list_access(app_name: str, as_json: bool) -> None:
     table(rows, ("person", "role", "since (UTC)"))
 
 
-@click.command("access:add")
+@host_command("access:add")
 @app_option
 @role_option
 @click.argument("email")
 def add_access(app_name: str, role: str, email: str) -> None:
     """Give somebody a role in an app."""
-    add_collaborator(find_app(app_name), get_user(email), Role[role.upper()], by=acting_user())
+    add_collaborator(find_app(app_name), get_user(email), Role[role.upper()], by=first_admin())
     click.echo(f"{email} is {role} of {app_name}.", err=True)
 
 
-@click.command("access:update")
+@host_command("access:update")
 @app_option
 @role_option
 @click.argument("email")
 def update_access(app_name: str, role: str, email: str) -> None:
     """Change somebody's role in an app."""
-    change_role(get_collaborator(find_app(app_name), email), Role[role.upper()], by=acting_user())
+    change_role(get_collaborator(find_app(app_name), email), Role[role.upper()], by=first_admin())
     click.echo(f"{email} is {role} of {app_name}.", err=True)
 
 
-@click.command("access:remove")
+@host_command("access:remove")
 @app_option
 @click.argument("email")
 def remove_access(app_name: str, email: str) -> None:
     """Take somebody's role in an app away."""
-    remove_collaborator(get_collaborator(find_app(app_name), email), by=acting_user())
+    remove_collaborator(get_collaborator(find_app(app_name), email), by=first_admin())
     click.echo(f"{email} has no access to {app_name} any more.", err=True)
 
 
-@click.command("apps:transfer")
+@host_command("apps:transfer")
 @app_option
 @click.argument("email")
 def transfer(app_name: str, email: str) -> None:
     """Give an app to somebody else; the owner before stays as a developer."""
-    transfer_app(find_app(app_name), get_user(email), by=acting_user())
+    transfer_app(find_app(app_name), get_user(email), by=first_admin())
     click.echo(f"{email} owns {app_name} now.", err=True)
 
 
-@click.command("users")
+@host_command("users")
 @json_option
 def list_users(as_json: bool) -> None:
     """List the people on this platform."""
@@ -125,27 +126,17 @@ def list_users(as_json: bool) -> None:
     )
 
 
-@click.command("users:password")
-@click.argument("email", required=False)
-@click.password_option(help="The new password; asked for when left out.")
-def password(email: str | None, password: str) -> None:
-    """Set a password: of the first admin, or of the user with this e-mail."""
-    user = _user(email)
-    services.set_password(user, password, by=acting_user())
-    click.echo(f"The password of {user.email} is set.", err=True)
-
-
-@click.command("users:create")
+@host_command("users:create")
 @click.argument("email")
 @click.password_option(help="The password; asked for when left out.")
 @click.option("--admin", is_flag=True, help="May see and do everything.")
 def create_user(email: str, password: str, admin: bool) -> None:
     """Add a person, who sees the apps they own or share."""
-    user = services.create_user(email=email, password=password, is_admin=admin, by=acting_user())
+    user = services.create_user(email=email, password=password, is_admin=admin, by=first_admin())
     click.echo(f"Added {user.email}.", err=True)
 
 
-@click.command("users:invite")
+@host_command("users:invite")
 @click.argument("email")
 @click.option("--admin", is_flag=True, help="May see and do everything.")
 @click.option("-a", "--app", "app_name", help="Give them a role in this app.")
@@ -153,37 +144,28 @@ def create_user(email: str, password: str, admin: bool) -> None:
 def invite_user(email: str, admin: bool, app_name: str | None, role: str) -> None:
     """Print a link with which somebody new becomes a user, once, within a week."""
     app = find_app(app_name) if app_name else None
-    invitation, secret = invite(email=email, by=acting_user(), app=app, role=Role[role.upper()], is_admin=admin)
+    invitation, secret = invite(email=email, by=first_admin(), app=app, role=Role[role.upper()], is_admin=admin)
     click.echo(f"Send this to {invitation.email}:", err=True)
     click.echo(f"{settings.ENV.address('dashboard')}/invitations/{secret}")
 
 
-@click.command("users:deactivate")
+@host_command("users:deactivate")
 @click.argument("email")
 def deactivate(email: str) -> None:
     """End somebody's sessions and tokens at once, and let them in no more. What they own goes on running."""
-    services.deactivate_user(get_user(email), by=acting_user())
+    services.deactivate_user(get_user(email), by=first_admin())
     click.echo(f"{email} is deactivated.", err=True)
 
 
-@click.command("users:activate")
+@host_command("users:activate")
 @click.argument("email")
 def activate(email: str) -> None:
     """Let somebody in again who was deactivated."""
-    services.activate_user(get_user(email), by=acting_user())
+    services.activate_user(get_user(email), by=first_admin())
     click.echo(f"{email} may sign in again.", err=True)
 
 
-@click.command("users:two-factor-off")
-@click.argument("email", required=False)
-def two_factor_off(email: str | None) -> None:
-    """Ask for no second step any more: for somebody who lost the phone and the recovery codes."""
-    user = _user(email)
-    services.reset_two_factor(user, by=acting_user())
-    click.echo(f"{user.email} signs in with the password alone.", err=True)
-
-
-@click.command("tokens")
+@host_command("tokens")
 @email_option
 @json_option
 def list_tokens(email: str | None, as_json: bool) -> None:
@@ -224,7 +206,7 @@ def list_tokens(email: str | None, as_json: bool) -> None:
     )
 
 
-@click.command("tokens:create")
+@host_command("tokens:create")
 @email_option
 @click.option("--name", default="cli", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), help="How long it is valid; for ever when left out.")
@@ -238,7 +220,7 @@ def create_token(email: str | None, name: str, days: int | None, scopes: tuple[s
     _, secret = services.create_token(
         _user(email),
         name=name,
-        by=acting_user(),
+        by=first_admin(),
         lifetime=timedelta(days=days) if days else None,
         scopes=scopes,
         app_id=app.id if app else None,
@@ -247,7 +229,7 @@ def create_token(email: str | None, name: str, days: int | None, scopes: tuple[s
     click.echo(secret)
 
 
-@click.command("tokens:revoke")
+@host_command("tokens:revoke")
 @email_option
 @click.argument("token")
 def revoke_token(email: str | None, token: str) -> None:
@@ -257,11 +239,11 @@ def revoke_token(email: str | None, token: str) -> None:
     found = [row for row in user.tokens.all() if wanted in (row.prefix, row.name, str(row.pk))]
     row = _only_one(found, token, "token", "tokens")
     assert isinstance(row, ApiToken)
-    services.revoke_token(row, by=acting_user())
+    services.revoke_token(row, by=first_admin())
     click.echo(f"Revoked {row.name}.", err=True)
 
 
-@click.command("keys")
+@host_command("keys")
 @email_option
 @json_option
 def list_keys(email: str | None, as_json: bool) -> None:
@@ -290,17 +272,17 @@ def list_keys(email: str | None, as_json: bool) -> None:
     )
 
 
-@click.command("keys:add")
+@host_command("keys:add")
 @email_option
 @click.option("--name", default="", help="Its comment when left out.")
 @click.argument("file", type=click.File("r"))
 def add_key(email: str | None, name: str, file: TextIO) -> None:
     """Add an SSH key from a .pub file; - for stdin."""
-    key = services.add_key(_user(email), text=file.read(64 * 1024), name=name, by=acting_user())
+    key = services.add_key(_user(email), text=file.read(64 * 1024), name=name, by=first_admin())
     click.echo(f"Added {key.name}: {key.fingerprint}", err=True)
 
 
-@click.command("keys:remove")
+@host_command("keys:remove")
 @email_option
 @click.argument("key")
 def remove_key(email: str | None, key: str) -> None:
@@ -308,7 +290,7 @@ def remove_key(email: str | None, key: str) -> None:
     found = [row for row in _user(email).ssh_keys.all() if key in (row.fingerprint, row.name, str(row.pk))]
     row = _only_one(found, key, "key", "keys")
     assert isinstance(row, SSHKey)
-    services.remove_key(row, by=acting_user())
+    services.remove_key(row, by=first_admin())
     click.echo(f"Removed {row.name}.", err=True)
 
 
@@ -320,7 +302,7 @@ def _only_one(found: list[ApiToken] | list[SSHKey], wanted: str, noun: str, comm
     return found[0]
 
 
-@click.command("audit")
+@host_command("audit")
 @click.option("-a", "--app", "app_name", default="", help="Only what happened to this app.")
 @click.option("--actor", default="", help="Only what somebody with this in the e-mail did.")
 @click.option("--action", default="", help="Only this action, or those that begin with it: release, access.add.")
@@ -343,7 +325,7 @@ def audit(  # noqa: PLR0917  # click passes them by name
 ) -> None:
     """Show who did what, from where and through which door."""
     events = find_audit_events(
-        audit_events(acting_user()), app=app_name, actor=actor, action=action, since=since, until=until, text=text
+        audit_events(first_admin()), app=app_name, actor=actor, action=action, since=since, until=until, text=text
     )
     chosen = events[:num] if num else events
     if as_csv:
@@ -373,6 +355,6 @@ def _moved(event: AuditEvent) -> str:
 
 
 COMMANDS = [
-    list_access, add_access, update_access, remove_access, transfer, list_users, create_user, invite_user, password,
-    deactivate, activate, two_factor_off, list_tokens, create_token, revoke_token, list_keys, add_key, remove_key, audit,
+    list_access, add_access, update_access, remove_access, transfer, list_users, create_user, invite_user,
+    deactivate, activate, list_tokens, create_token, revoke_token, list_keys, add_key, remove_key, audit,
 ]  # fmt: skip

@@ -17,8 +17,10 @@ from contextlib import suppress
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.apps.models import App
-from paas.cli.common import acting_user, app_option, assignments, find_app, json_option, show_json, table
+from paas.cli.common import app_option, assignments, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.formation.selectors import formation
 from paas.formation.services import restart as restart_instances
 from paas.formation.services import scale as scale_app
@@ -40,7 +42,7 @@ def wait_until_observed(app: App, what: str) -> None:
     click.echo("done", err=True)
 
 
-@click.command("ps")
+@host_command("ps")
 @app_option
 @json_option
 def ps(app_name: str, as_json: bool) -> None:
@@ -84,7 +86,7 @@ def ps(app_name: str, as_json: bool) -> None:
         click.echo("Nothing runs.", err=True)
 
 
-@click.command("ps:scale")
+@host_command("ps:scale")
 @app_option
 @click.argument("pairs", nargs=-1, metavar="TYPE=QUANTITY...")
 def scale(app_name: str, pairs: tuple[str, ...]) -> None:
@@ -98,23 +100,23 @@ def scale(app_name: str, pairs: tuple[str, ...]) -> None:
     for name, text in given.items():
         if not text.isdigit():
             raise InvalidInput(f"{name}={text}: {text!r} is not a number.", id="invalid_quantity")
-    if scale_app(app, {process: int(text) for process, text in given.items()}, by=acting_user()):
+    if scale_app(app, {process: int(text) for process, text in given.items()}, by=first_admin()):
         wait_until_observed(app, f"Scaling {', '.join(f'{p} to {n}' for p, n in given.items())}")
     else:
         click.echo("Nothing changes.", err=True)
 
 
-@click.command("ps:restart")
+@host_command("ps:restart")
 @app_option
 @click.argument("target", default="", metavar="[TYPE|INSTANCE]")
 def restart(app_name: str, target: str) -> None:
     """Replace every instance by a new one, or those of a type (web), or one (web.1), without a gap."""
     app = find_app(app_name)
-    restart_instances(app, by=acting_user(), target=target)
+    restart_instances(app, by=first_admin(), target=target)
     wait_until_observed(app, f"Restarting {target or app_name}")
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True})
+@host_command("run", context_settings={"ignore_unknown_options": True})
 @app_option
 @click.option("--no-tty", is_flag=True, help="Pipes instead of a terminal, even in one.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -124,7 +126,7 @@ def run(app_name: str, no_tty: bool, command: tuple[str, ...]) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):  # the container has to go, also when the terminal is closed
         signal.signal(number, lambda signum, _frame: sys.exit(128 + signum))
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not no_tty
-    with attached_run(app, shlex.join(command), by=acting_user(), terminal=terminal) as session:
+    with attached_run(app, shlex.join(command), by=first_admin(), terminal=terminal) as session:
         _converse(session.attached, terminal)
         return session.wait()
 

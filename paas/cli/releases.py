@@ -8,8 +8,10 @@ from datetime import datetime
 
 import click
 
+from paas.accounts.selectors import first_admin
 from paas.apps.selectors import url
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.core.redis import Waiter
 from paas.releases import services
 from paas.releases.models import Release, ReleaseStatus
@@ -50,7 +52,7 @@ def wait_for_release(release: Release) -> None:
         click.echo("done" + (f", live at {url(release.app)}" if release.image_id else ""), err=True)
 
 
-@click.command("releases")
+@host_command("releases")
 @app_option
 @click.option("-n", "--num", default=15, show_default=True, help="How many.")
 @json_option
@@ -97,7 +99,7 @@ def list_releases(app_name: str, num: int, as_json: bool) -> None:
     )
 
 
-@click.command("releases:info")
+@host_command("releases:info")
 @app_option
 @click.argument("version", required=False)
 @json_option
@@ -152,7 +154,7 @@ def _in_a_line(value: object) -> str:
     return "yes" if value is True else str(value)
 
 
-@click.command("releases:diff")
+@host_command("releases:diff")
 @app_option
 @click.argument("before")
 @click.argument("after", required=False)
@@ -165,7 +167,7 @@ def diff(app_name: str, before: str, after: str | None) -> None:
         click.echo(line)
 
 
-@click.command("rollback")
+@host_command("rollback")
 @app_option
 @click.option("--only", metavar="PART,…", help=f"Restore only some of: {', '.join(PARTS)}.")
 @click.option("--why", default="", help="The reason, for the record.")
@@ -178,31 +180,31 @@ def rollback(*, app_name: str, only: str | None, why: str, dry_run: bool, no_wai
     release = named_release(app, target) if target else rollback_target(app)
     parts = [part.strip() for part in only.split(",") if part.strip()] if only is not None else PARTS
     if dry_run:
-        preview = rollback_preview(app, release, by=acting_user(), only=parts)
+        preview = rollback_preview(app, release, by=first_admin(), only=parts)
         for line in preview.diff.lines():
             click.echo(line)
         if preview.refusal:
             raise preview.refusal
         return
-    made = services.roll_back(app, release, by=acting_user(), only=parts, why=why)
+    made = services.roll_back(app, release, by=first_admin(), only=parts, why=why)
     if not no_wait:
         wait_for_release(made)
 
 
-@click.command("releases:pin")
+@host_command("releases:pin")
 @app_option
 @click.argument("version")
 def pin(app_name: str, version: str) -> None:
     """Keep the image of a release, however old it gets."""
-    services.set_pinned(get_release(find_app(app_name), version), True, by=acting_user())
+    services.set_pinned(get_release(find_app(app_name), version), True, by=first_admin())
 
 
-@click.command("releases:unpin")
+@host_command("releases:unpin")
 @app_option
 @click.argument("version")
 def unpin(app_name: str, version: str) -> None:
     """Let the image of a release go when it gets old."""
-    services.set_pinned(get_release(find_app(app_name), version), False, by=acting_user())
+    services.set_pinned(get_release(find_app(app_name), version), False, by=first_admin())
 
 
 COMMANDS = [list_releases, info, diff, rollback, pin, unpin]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.accounts.selectors import first_admin
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.cli.releases import wait_for_release
 from paas.releases.models import Release
 from paas.routing import services
@@ -17,7 +19,7 @@ no_wait_option = click.option("--no-wait", is_flag=True, help="Don't wait until 
 process_option = click.option("-p", "--process", default="web", show_default=True, help="The process type.")
 
 
-@click.command("ports")
+@host_command("ports")
 @app_option
 @json_option
 def ports(app_name: str, as_json: bool) -> None:
@@ -48,7 +50,7 @@ def ports(app_name: str, as_json: bool) -> None:
         click.echo(f"No public ports. Open one: paas ports:add 9000 -a {app_name}", err=True)
 
 
-@click.command("ports:add")
+@host_command("ports:add")
 @app_option
 @process_option
 @click.option("--udp", is_flag=True, help="For UDP; TCP otherwise.")
@@ -62,13 +64,13 @@ def add_port(  # noqa: PLR0917 - click gives them by name
     app = find_app(app_name)
     protocol = "udp" if udp else "tcp"
     chosen, release = services.add_port(
-        app, process=process, port=port, protocol=protocol, public_port=public_port, by=acting_user()
+        app, process=process, port=port, protocol=protocol, public_port=public_port, by=first_admin()
     )
     _wait(release, no_wait)
     click.echo(public_address(app, chosen))
 
 
-@click.command("ports:change")
+@host_command("ports:change")
 @app_option
 @process_option
 @no_wait_option
@@ -78,16 +80,16 @@ def change_port(app_name: str, process: str, no_wait: bool, public: str, port: i
     """Lead a public port to another port of the app: one new release."""
     protocol, public_port = _public(public)
     app = find_app(app_name)
-    _wait(services.change_port(app, protocol, public_port, process=process, port=port, by=acting_user()), no_wait)
+    _wait(services.change_port(app, protocol, public_port, process=process, port=port, by=first_admin()), no_wait)
 
 
-@click.command("ports:remove")
+@host_command("ports:remove")
 @app_option
 @no_wait_option
 @click.argument("public", metavar="PUBLIC[/udp]")
 def remove_port(app_name: str, no_wait: bool, public: str) -> None:
     """Close a public port: one new release."""
-    _wait(services.remove_port(find_app(app_name), *_public(public), by=acting_user()), no_wait)
+    _wait(services.remove_port(find_app(app_name), *_public(public), by=first_admin()), no_wait)
 
 
 def _public(text: str) -> tuple[PortProtocol, int]:
@@ -105,7 +107,7 @@ def _wait(release: Release | None, no_wait: bool) -> None:
         wait_for_release(release)
 
 
-@click.command("domains")
+@host_command("domains")
 @app_option
 @json_option
 def domains(app_name: str, as_json: bool) -> None:
@@ -121,22 +123,22 @@ def domains(app_name: str, as_json: bool) -> None:
         click.echo(f"No domains of its own. Add one: paas domains:add shop.example.com -a {app_name}", err=True)
 
 
-@click.command("domains:add")
+@host_command("domains:add")
 @app_option
 @click.argument("name")
 def add_domain(app_name: str, name: str) -> None:
     """Let an app answer at a host name of its own, or at all below one: *.example.com."""
     app = find_app(app_name)
-    domain = services.add_domain(app, name, by=acting_user())
+    domain = services.add_domain(app, name, by=first_admin())
     click.echo(f"{app.name} answers at {domain.name} as soon as its DNS leads here.", err=True)
 
 
-@click.command("domains:remove")
+@host_command("domains:remove")
 @app_option
 @click.argument("name")
 def remove_domain(app_name: str, name: str) -> None:
     """Let an app answer at a host name no more."""
-    services.remove_domain(find_app(app_name), name, by=acting_user())
+    services.remove_domain(find_app(app_name), name, by=first_admin())
 
 
 COMMANDS = [ports, add_port, change_port, remove_port, domains, add_domain, remove_domain]

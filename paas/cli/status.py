@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
+from paas_client.options import json_option
+from paas_client.output import show_json, table
 
-from paas.cli.common import json_option, show_json, table
-from paas.formation.sizes import memory_text
-from paas.machine import selectors
-from paas.machine.measure import measured
-from paas.machine.processes import platform_processes
+from paas.cli.machine import host_command
 
 
-@click.command("host:status")
+@host_command("host:status")
 @json_option
 def status(as_json: bool) -> int:
     """Tell how every part of the platform is, what waits, what takes memory and disk. Exits with 1 when one is ill."""
+    from paas.formation.sizes import memory_text
+    from paas.machine import selectors
+    from paas.machine.measure import measured
+    from paas.machine.processes import platform_processes
+
     parts = selectors.parts()
     processes = platform_processes()
     queues = selectors.queues()
@@ -31,7 +34,7 @@ def status(as_json: bool) -> int:
                 "queues": {
                     each.name: {"waiting": each.waiting, "oldest_seconds": each.oldest_seconds} for each in queues
                 },
-                "last_sweep": sweep.at if sweep else None,
+                "last_sweep": sweep.at.isoformat() if sweep else None,
                 "storage": asdict(storage) if storage else None,
             }
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from paas.cli.common import acting_user, app_option, find_app, json_option, show_json, table
+from paas.accounts.selectors import first_admin
+from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.machine import host_command
 from paas.cli.releases import wait_for_release
 from paas.releases import tags
 from paas.releases.selectors import named_image, tags_of
 from paas.releases.services import deploy_tag
 
 
-@click.command("tags")
+@host_command("tags")
 @app_option
 @json_option
 def list_tags(app_name: str, as_json: bool) -> None:
@@ -48,7 +50,7 @@ def list_tags(app_name: str, as_json: bool) -> None:
     )
 
 
-@click.command("tags:add")
+@host_command("tags:add")
 @app_option
 @click.argument("name")
 @click.argument("target", default="latest", metavar="[VERSION|TAG]")
@@ -56,35 +58,35 @@ def add(app_name: str, name: str, target: str) -> None:
     """Give an image a name, or move the name to it: the image of v7, of a tag, or the current one."""
     app = find_app(app_name)
     image = named_image(app, target)
-    moved = tags.add_tag(app, name, image, by=acting_user())
+    moved = tags.add_tag(app, name, image, by=first_admin())
     click.echo(f"{name} points to {image.digest[:19]}." if moved else "Nothing changes.", err=True)
 
 
-@click.command("tags:remove")
+@host_command("tags:remove")
 @app_option
 @click.argument("name")
 def remove(app_name: str, name: str) -> None:
     """Remove a tag of your own; the image stays."""
-    tags.remove_tag(find_app(app_name), name, by=acting_user())
+    tags.remove_tag(find_app(app_name), name, by=first_admin())
 
 
-@click.command("tags:protect")
+@host_command("tags:protect")
 @app_option
 @click.option("--off", is_flag=True, help="Take the protection off.")
 @click.argument("name")
 def protect(app_name: str, off: bool, name: str) -> None:
     """Keep a tag from being moved or removed."""
-    tags.protect_tag(find_app(app_name), name, not off, by=acting_user())
+    tags.protect_tag(find_app(app_name), name, not off, by=first_admin())
 
 
-@click.command("deploy")
+@host_command("deploy")
 @app_option
 @click.option("--tag", required=True, help="Which image.")
 @click.option("--why", default="", help="The reason, for the record.")
 @click.option("--no-wait", is_flag=True, help="Don't wait until the release is live.")
 def deploy(app_name: str, tag: str, why: str, no_wait: bool) -> None:
     """Release the image of a tag with the app's present settings."""
-    release = deploy_tag(find_app(app_name), tag, by=acting_user(), why=why)
+    release = deploy_tag(find_app(app_name), tag, by=first_admin(), why=why)
     if not no_wait:
         wait_for_release(release)
 

@@ -30,10 +30,10 @@ IDENTITY = {
 
 def run_demo(env: Env) -> None:
     from paas.accounts import services
+    from paas.accounts.selectors import first_admin
     from paas.apps.selectors import git_url
-    from paas.cli.common import acting_user
 
-    user = acting_user()
+    user = first_admin()
     token, secret = services.create_token(user, name="demo", by=user, lifetime=timedelta(hours=1))
     folder = Path(tempfile.mkdtemp(prefix="paas-demo-"))
     try:

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from paas_client.errors import UserProblem
 
 from paas.cli.main import paas
-from paas.config.envfile import InvalidEnvText
 from paas.config.rules import MAX_TOTAL_BYTES, MAX_VALUE_BYTES, check_config
 from paas.config.selectors import config_history, present_config
 from paas.config.services import change_config, reveal_config
@@ -191,7 +191,7 @@ def test_an_import_from_a_file_can_replace_all(cli_app, tmp_path):
 @pytest.mark.django_db
 @pytest.mark.parametrize("data", [b"A=1\nB=\xff\n", b"A=1\nnothing\n"])
 def test_an_import_with_a_mistake_changes_nothing(cli_app, data):
-    with pytest.raises(InvalidEnvText, match=r"^Line 2"):
+    with pytest.raises(UserProblem, match=r"^Line 2"):
         run("config:import", "-a", "hello", text=data)
     assert present_config(cli_app).version == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
+from paas_client.errors import Problem
 
 from paas import wiring
 from paas.cli.main import paas
@@ -15,7 +16,7 @@ from paas.releases.services import roll_back
 from paas.routing.rules import MAX_PORTS
 from paas.routing.selectors import public_ports
 from paas.routing.services import add_port, change_port, remove_port
-from runtime.errors import Conflict, Failure, InvalidInput, NotFound
+from runtime.errors import Conflict, InvalidInput, NotFound
 from runtime.router.api import PortProtocol
 from runtime.router.memory import MemoryRouter
 from tests.factories import make_app, make_live, make_release, make_user
@@ -196,7 +197,7 @@ def test_the_command_line_opens_shows_changes_and_closes_ports(app):
 
     def run(*arguments):
         answer = CliRunner().invoke(paas, [*arguments, "-a", "hello"], catch_exceptions=True)
-        if isinstance(answer.exception, Failure):
+        if isinstance(answer.exception, Problem):
             raise answer.exception
         assert answer.exit_code == 0, answer.output
         return answer.stdout
@@ -205,9 +206,9 @@ def test_the_command_line_opens_shows_changes_and_closes_ports(app):
     assert "hello.apps.example:20000  udp       game:9000" in run("ports")
     run("ports:change", "20000/udp", "9001", "-p", "web", "--no-wait")
     assert '"variable": "PAAS_UDP_9001"' in run("ports", "--json")
-    with pytest.raises(NotFound):
+    with pytest.raises(Problem):
         run("ports:remove", "20000")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(Problem):
         run("ports:remove", "20000/x")
     run("ports:remove", "20000/udp", "--no-wait")
     assert have(app) == []
