@@ -34,6 +34,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 30
 TIDY_SECONDS = 24 * 3600
 MEASURE_SECONDS = 3600
+CERTIFICATES_SECONDS = 600
 BEAT_SECONDS = 5
 HEARTBEAT = "paas:agent"
 SETTLED_SECONDS = 1.0
@@ -47,6 +48,7 @@ INTERESTING = {"die", "oom", "health_status"}
 class Agent:
     def __init__(self, env: environment.Env) -> None:
         self._home = str(env.home)
+        self._has_tls = bool(env.https_port or env.api_port)
         self._engine = DockerEngine(env.docker_host)
         self._redis = redis.Redis.from_url(env.redis_url, socket_timeout=10)
         self._queue = Celery("agent", broker=env.broker_url, set_as_current=False)
@@ -70,6 +72,8 @@ class Agent:
                 self._send("convergence.tidy")
             if self._is_time_for("measured", MEASURE_SECONDS):
                 self._send("machine.measure")
+            if self._has_tls and self._is_time_for("certificates", CERTIFICATES_SECONDS):
+                self._send("machine.renew_certificates", expires=CERTIFICATES_SECONDS)
             sweep_at = time.monotonic() + SWEEP_SECONDS
             while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
                 self._beat()

@@ -28,10 +28,15 @@ class Variable:
 
 
 DEFAULT_PORT_RANGE = "20000-20199"
+DOORS = ("dashboard", "api", "git", "registry")  # the platform's own names below its domain
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_HOME", "var/ in the checkout", "The one folder that holds all state."),
-    Variable("PAAS_DOMAIN", "localhost", "Apps answer at APP.DOMAIN, the platform at dashboard., git. and api.DOMAIN."),
+    Variable(
+        "PAAS_DOMAIN",
+        "localhost",
+        "Apps answer at APP.DOMAIN, the platform at dashboard., api., git. and registry.DOMAIN.",
+    ),
     Variable("PAAS_HTTP_ADDRESS", "0.0.0.0", "Address the router listens on."),  # noqa: S104
     Variable("PAAS_HTTP_PORT", "80", "Port of the router for HTTP."),
     Variable("PAAS_HTTPS_PORT", "443", "Port of the router for HTTPS; 0 switches it off."),
@@ -40,6 +45,18 @@ VARIABLES: tuple[Variable, ...] = (
         DEFAULT_PORT_RANGE,
         "Public ports for TCP and UDP; the next 200 where these are taken at the first start. 0 switches them off.",
     ),
+    Variable(
+        "PAAS_API_PORT",
+        "5443",
+        "Loopback port for HTTPS at https://localhost: the API, git and the registry under one name, as the Heroku CLI"
+        " wants it; 0 switches it off.",
+    ),
+    Variable("PAAS_RENDEZVOUS_PORT", "5444", "Port for the terminals of one-off runs, TLS; 0 switches it off."),
+    Variable("PAAS_SSH_PORT", "2222", "Port for git and a few commands over SSH; 0 switches it off."),
+    Variable(
+        "PAAS_TLS_CERT", "", "File with a certificate for the platform's names, and its chain: PEM, instead of ours."
+    ),
+    Variable("PAAS_TLS_KEY", "", "File with the key of PAAS_TLS_CERT."),
     Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry."),
     Variable("PAAS_REGISTRY_URL", "", "Another registry instead of the bundled one; credentials may be part of the URL."),
     Variable("DATABASE_URL", "", "postgres://user:password@host/name instead of SQLite under PAAS_HOME."),
@@ -88,6 +105,11 @@ class Env:
     http_port: int
     https_port: int
     port_range: tuple[int, int] | None  # public ports for TCP and UDP
+    api_port: int
+    rendezvous_port: int
+    ssh_port: int
+    tls_certificate: Path | None
+    tls_key: Path | None
     registry_port: int
     registry_url: str
     database_url: str
@@ -119,6 +141,60 @@ class Env:
         """Where people reach a name below the domain: `http://git.apps.example.com:8080`, the usual port left out."""
         port, usual = (self.http_port, 80) if scheme == "http" else (self.https_port, 443)
         return f"{scheme}://{name}{'.' if name else ''}{self.domain}" + ("" if port == usual else f":{port}")
+
+    @property
+    def scheme(self) -> str:
+        """How machines should talk to us from afar."""
+        return "https" if self.https_port else "http"
+
+    @property
+    def heroku_domain(self) -> str:
+        """The domain that the Heroku CLI is given for this platform. It refuses a name without `localhost` in it, and
+        then sends what it has to heroku.com, token included."""
+        return self.domain if "localhost" in self.domain else f"localhost.{self.domain}"
+
+    @property
+    def door_domains(self) -> tuple[str, ...]:
+        """Below each of them are all `DOORS`."""
+        return tuple(dict.fromkeys((self.domain, self.heroku_domain)))
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """What a certificate of the platform has to cover. The doors by name too: OpenSSL takes no wildcard right below a
+        top-level name, and `localhost` is one."""
+        names: list[str] = []
+        for domain in self.door_domains:
+            names += [f"*.{domain}", domain, *(f"{door}.{domain}" for door in DOORS)]
+        return tuple(dict.fromkeys([*names, "localhost", "127.0.0.1", "::1"]))
+
+    @property
+    def api_url(self) -> str:
+        return self.address("api", self.scheme)
+
+    @property
+    def api_local_url(self) -> str:
+        """The API, git and the registry under one name, on this machine only. "" when it is off."""
+        return f"https://localhost:{self.api_port}" if self.api_port else ""
+
+    @property
+    def ssh_url(self) -> str:
+        """What stands before `/APP.git` in a remote. "" when it is off."""
+        port = "" if self.ssh_port == 22 else f":{self.ssh_port}"
+        return f"ssh://git@git.{self.domain}{port}" if self.ssh_port else ""
+
+    def rendezvous_url(self, host: str, secret: str) -> str:
+        """Where the terminal of a run is met, for a client that calls us by this host name."""
+        return f"rendezvous://{host}:{self.rendezvous_port}/{secret}"
+
+    @property
+    def ca_file(self) -> Path:
+        """Root certificate of the platform's own authority."""
+        return self.home / "certs" / "ca.pem"
+
+    @property
+    def own_certificate(self) -> tuple[Path, Path]:
+        """Files of the key and of the chain that the platform's own authority has signed, for all `own_names`."""
+        return self.home / "certs" / "platform.key", self.home / "certs" / "platform.pem"
 
     @property
     def run_dir(self) -> Path:
@@ -184,6 +260,10 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     if not domain.replace(".", "").replace("-", "").isalnum() or not domain.isascii():
         raise BadEnvironment(f"PAAS_DOMAIN is {domain!r}. Set it to a domain name, such as apps.example.com.")
     registry_port = port("PAAS_REGISTRY_PORT", 5000)
+    certificate, key = text("PAAS_TLS_CERT"), text("PAAS_TLS_KEY")
+    if bool(certificate) != bool(key):
+        there, missing = ("PAAS_TLS_CERT", "PAAS_TLS_KEY") if certificate else ("PAAS_TLS_KEY", "PAAS_TLS_CERT")
+        raise BadEnvironment(f"{there} is set and {missing} is not. Set both, or neither.")
     bundle = text("PAAS_CA_BUNDLE") or text("SSL_CERT_FILE") or next((p for p in CA_BUNDLES if Path(p).exists()), "")
     special = {"PAAS_BUILD_MOUNTS", "PAAS_BUILD_MEMORY_MB", "PAAS_BUILD_TIMEOUT"}
     build_environment = {name: values[name] for name in INHERITED if values.get(name)}
@@ -205,6 +285,11 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         http_port=port("PAAS_HTTP_PORT", 80),
         https_port=port("PAAS_HTTPS_PORT", 443),
         port_range=port_range("PAAS_PORT_RANGE", DEFAULT_PORT_RANGE),
+        api_port=port("PAAS_API_PORT", 5443),
+        rendezvous_port=port("PAAS_RENDEZVOUS_PORT", 5444),
+        ssh_port=port("PAAS_SSH_PORT", 2222),
+        tls_certificate=Path(certificate) if certificate else None,
+        tls_key=Path(key) if key else None,
         registry_port=registry_port,
         registry_url=text("PAAS_REGISTRY_URL", f"http://127.0.0.1:{registry_port}"),
         database_url=text("DATABASE_URL"),

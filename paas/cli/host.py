@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import click
 from paas_client import tls
@@ -18,17 +17,20 @@ def doors() -> dict[str, str | None]:
     from django.conf import settings
 
     env = settings.ENV
-    ca_file: Path = env.home / "certs" / "ca.pem"
-    has_https = env.https_port and ca_file.exists()
+    has_ca = (env.https_port or env.api_port) and env.ca_file.exists()
     return {
         "domain": env.domain,
         "http_url": env.address(),
-        "https_url": env.address(scheme="https") if has_https else None,
+        "https_url": env.address(scheme="https") if env.https_port else None,
         "git_url": env.address("git"),
         "dashboard_url": env.address("dashboard"),
-        "registry": settings.ENV.registry_url.split("://", 1)[-1].rpartition("@")[2],
-        "ca_file": str(ca_file) if has_https else None,
-        "ca_fingerprint": tls.fingerprint(ca_file.read_text()) if has_https else None,
+        "api_url": env.api_url,
+        "api_local_url": env.api_local_url or None,
+        "rendezvous": f"localhost:{env.rendezvous_port}" if env.rendezvous_port else None,
+        "ssh": env.ssh_url or None,
+        "registry": env.registry_url.split("://", 1)[-1].rpartition("@")[2],
+        "ca_file": str(env.ca_file) if has_ca else None,
+        "ca_fingerprint": tls.fingerprint(env.ca_file.read_text()) if has_ca else None,
     }
 
 

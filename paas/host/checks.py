@@ -95,6 +95,11 @@ def check_ports(env: Env) -> None:
     wanted = [("PAAS_HTTP_PORT", env.http_port, env.http_address, 8080)]
     if env.https_port:
         wanted.append(("PAAS_HTTPS_PORT", env.https_port, env.http_address, 8443))
+    wanted += [
+        ("PAAS_API_PORT", env.api_port, "127.0.0.1", 5543),
+        ("PAAS_RENDEZVOUS_PORT", env.rendezvous_port, env.http_address, 5544),
+        ("PAAS_SSH_PORT", env.ssh_port, env.http_address, 2322),
+    ]
     if not env.external_registry:
         wanted.append(("PAAS_REGISTRY_PORT", env.registry_port, "127.0.0.1", 5001))
     for variable, port, address, instead in wanted:

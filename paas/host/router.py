@@ -1,13 +1,16 @@
-"""The router's configuration, and the certificates of the platform's own authority."""
+"""The router's configuration, and the certificates that it shows for the platform's own names."""
 
 from __future__ import annotations
 
+import socket
+
 from paas.env import Env
-from runtime.router import ca, nginx
+from paas.machine.certificates import platform_certificates
+from runtime.router import nginx
 
 
 def install(env: Env) -> None:
-    """Takes effect when the router starts."""
+    """Takes effect when the router starts. Raises `InvalidInput` for a certificate that can't be used."""
     nginx.install(
         env.home / "router",
         nginx.NginxSettings(
@@ -15,30 +18,25 @@ def install(env: Env) -> None:
             web_socket=env.run_dir / "web.sock",
             git_socket=env.run_dir / "git.sock",
             streams_socket=env.run_dir / "streams.sock",
+            door_domains=env.door_domains[1:],
             http_address=env.http_address,
             http_ports=(env.http_port,),
             https_port=env.https_port,
+            api_port=env.api_port,
+            api_addresses=loopback_addresses(),
             port_range=env.port_range,
         ),
     )
+    if env.https_port or env.api_port:
+        for name, (key, chain) in platform_certificates(env).items():
+            nginx.write_certificate(env.home / "router", name, key_pem=key, chain_pem=chain)
 
 
-def install_certificates(env: Env) -> bool:
-    """One certificate for every name below the domain, signed by `certs/ca.pem`. Needs the router to run.
-
-    False when the router shows a good one already.
-    """
-    if not env.https_port:
-        return False
-    authority = ca.ensure_ca(env.home / "certs")
-    router = nginx.NginxRouter(env.home / "router")
-    wildcard = f"*.{env.domain}"
-    existing = router.certificate(wildcard)
-    # Ours by name too: OpenSSL takes no wildcard right below a top-level name, and `localhost` is one.
-    doors = [f"{name}.{env.domain}" for name in nginx.PLATFORM_NAMES]
-    key, chain = ca.issue(authority, [wildcard, env.domain, *doors], existing=existing)
-    if existing == (key, chain):
-        return False
-    for name in (wildcard, env.domain):
-        router.put_certificate(name, key_pem=key, chain_pem=chain)
-    return True
+def loopback_addresses() -> tuple[str, ...]:
+    """Those that this machine has. Some clients try IPv6 first when they are told `localhost`, and nothing else."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return ("127.0.0.1",)
+    return "127.0.0.1", "::1"

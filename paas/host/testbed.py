@@ -41,11 +41,14 @@ def unused_range() -> tuple[int, int]:
 
 def settings() -> str:
     """Shell commands that set the variables of a platform for tests."""
-    http, registry = free_ports(2)
+    http, api, rendezvous, ssh, registry = free_ports(5)
     networks = DockerEngine(environment.load().docker_host).list_networks()
     values = {
         "PAAS_HTTP_PORT": str(http),
         "PAAS_HTTPS_PORT": "0",
+        "PAAS_API_PORT": str(api),
+        "PAAS_RENDEZVOUS_PORT": str(rendezvous),
+        "PAAS_SSH_PORT": str(ssh),
         "PAAS_REGISTRY_PORT": str(registry),
         "PAAS_PORT_RANGE": "{}-{}".format(*unused_range()),
         "PAAS_NETWORK_POOL": unused_pool(network.subnet for network in networks),

@@ -171,6 +171,10 @@ def show_doors(env: Env, email: str, password: str) -> None:
         say(f"  Login         {email}   (forgot the password? bin/paas users:password)")
     say(f"  Git remote    git remote add paas {addresses['git_url']}/APP.git")
     say("                user: the e-mail, password: a token from bin/paas tokens:create")
+    local = f", and on this machine {addresses['api_local_url']}" if addresses["api_local_url"] else ""
+    say(f"  API           {addresses['api_url']}{local}")
+    if addresses["ca_file"]:
+        say(f"  Certificates  signed by {addresses['ca_file']}; also at {addresses['dashboard_url']}/ca.pem")
     say(f"  State, logs   {env.home}")
     say()
 
@@ -209,7 +213,6 @@ def _bring_up(env: Env) -> tuple[str, str, int]:
     started_at = time.time()
     keeper = start(env)
     wait_until_healthy(env, keeper=keeper.pid, started_at=started_at)
-    router.install_certificates(env)
     return (*admin, keeper.pid)
 
 

@@ -117,6 +117,19 @@ class Router(Protocol):
         """Who of this machine, other than the router, has the port: "python3 (process 812)". "" when nobody has."""
         ...
 
+    def put_certificate(self, name: str, *, key_pem: bytes, chain_pem: bytes) -> None:
+        """Shown from the next handshake on for this host name, or for one label below `*.example.com`; an exact name
+        comes first. One that does not fit its key, or a name that is none: `RouterError` with id "bad_certificate"."""
+        ...
+
+    def remove_certificate(self, name: str) -> None:
+        """A missing one is fine."""
+        ...
+
+    def certificate(self, name: str) -> tuple[bytes, bytes] | None:
+        """(key, chain) as PEM, of exactly this name."""
+        ...
+
     def traffic(self) -> Mapping[str, AppTraffic]: ...
     def healthy(self) -> bool: ...
     def rotate_logs(self) -> bool:

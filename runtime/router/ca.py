@@ -93,6 +93,30 @@ def check_pair(key_pem: bytes, chain_pem: bytes) -> None:
         raise InvalidInput("The key does not belong to the certificate.", id="bad_certificate")
 
 
+def names_of(chain_pem: bytes) -> list[str]:
+    """DNS names and addresses that the chain's first certificate is for."""
+    certificate = x509.load_pem_x509_certificates(chain_pem)[0]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []  # nobody looks at the common name any more
+    return [
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    ]
+
+
+def covers(chain_pem: bytes, name: str) -> bool:
+    """Whether the chain's first certificate is for this name; a wildcard stands for one label."""
+    return bool({name, f"*.{name.partition('.')[2]}"} & {each.lower() for each in names_of(chain_pem)})
+
+
+def lifetime(chain_pem: bytes) -> tuple[datetime, datetime]:
+    """From when on until when the chain's first certificate is good."""
+    certificate = x509.load_pem_x509_certificates(chain_pem)[0]
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
 def write_file(path: Path, content: bytes, *, mode: int) -> None:
     """Whole or not at all, with its mode from the first byte on, and on the disk when this returns."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from runtime.errors import RouterError, RouterUnavailable
-from runtime.router import document
+from runtime.errors import InvalidInput, RouterError, RouterUnavailable
+from runtime.router import ca, document
 from runtime.router.api import AppTraffic, Binding, InFlight, PortProtocol, PublicPort, Route
 
 BOUNDS_MS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0, math.inf)
@@ -33,6 +33,7 @@ class MemoryRouter:
         self._bindings: dict[PublicPort, Binding] = {}
         self._listeners: dict[PublicPort, str] = {}
         self._connections: Counter[tuple[PortProtocol, str]] = Counter()
+        self._certificates: dict[str, tuple[bytes, bytes]] = {}
         self._changed = threading.Condition()
 
     def put(self, route: Route) -> None:
@@ -101,6 +102,26 @@ class MemoryRouter:
     def listener(self, protocol: PortProtocol, port: int) -> str:
         with self._changed:
             return self._listeners.get((protocol, port), "")
+
+    def put_certificate(self, name: str, *, key_pem: bytes, chain_pem: bytes) -> None:
+        if not document.is_host(name):
+            raise RouterError(f"{name[:100]!r} is no host name.", id="bad_certificate")
+        try:
+            ca.check_pair(key_pem, chain_pem)
+        except InvalidInput as exc:
+            raise RouterError(exc.message, id="bad_certificate") from exc
+        with self._changed:
+            self._reach()
+            self._certificates[name] = key_pem, chain_pem
+
+    def remove_certificate(self, name: str) -> None:
+        with self._changed:
+            self._reach()
+            self._certificates.pop(name, None)
+
+    def certificate(self, name: str) -> tuple[bytes, bytes] | None:
+        with self._changed:
+            return self._certificates.get(name)
 
     def traffic(self) -> Mapping[str, AppTraffic]:
         with self._changed:

@@ -40,7 +40,7 @@ MODULE_FOLDERS = (Path("/usr/lib/nginx/modules"), Path("/usr/share/nginx/modules
 MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 STREAM_MODULES = ("ngx_stream_module.so", "ngx_stream_js_module.so")
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-PLATFORM_NAMES = ("dashboard", "api", "git")
+DOORS = ("dashboard", "api", "git", "registry")  # names below the domain that are the platform's
 MAX_RANGE = 2000  # ports of a range: each is a socket
 LOG_FILE = r'^ *(?:access|error)_log "([^"]+)"'
 SOCKET_BYTES = 107  # the longest path of a unix socket
@@ -53,12 +53,16 @@ class NginxSettings:
     """What the configuration is made of. `domain` is the platform's: apps live below it."""
 
     domain: str
-    web_socket: Path  # serves dashboard.DOMAIN and api.DOMAIN
+    web_socket: Path  # serves dashboard.DOMAIN and api.DOMAIN, and tokens for the registry
     git_socket: Path  # serves git.DOMAIN
+    registry: str = ""  # "ip:port", serves registry.DOMAIN; "": the web socket says that there is none here
+    door_domains: Sequence[str] = ()  # further domains below which are all `DOORS`, but no apps
     streams_socket: Path | None = None  # serves /streams/ of dashboard and api; None: the web socket does
     http_address: str = "0.0.0.0"  # noqa: S104  # the router is for visitors; "::" is IPv6 and IPv4
     http_ports: Sequence[int] = (80,)
     https_port: int = 0  # 0 = none
+    api_port: int = 0  # HTTPS for `localhost`: the API, git and the registry under one name; 0 = none
+    api_addresses: Sequence[str] = ("127.0.0.1",)
     port_range: tuple[int, int] | None = None  # public TCP ports that are open at all times; None: no ports at all
     worker_processes: int = 2
     worker_user: str = "www-data"  # when started by root; root if it could not reach the sockets
@@ -86,16 +90,15 @@ def install(home: Path, settings: NginxSettings) -> None:
         (home / name).chmod(0o700)
     for source in LUA.iterdir():
         _write_if_changed(home / "lua" / source.name, source.read_bytes())
-    reserved = [f"{name}.{settings.domain}" for name in PLATFORM_NAMES]
     facts = {
-        "reserved": reserved,
+        "reserved": [*(name for door in DOORS for name in _names(settings, door)), *settings.door_domains],
         "https_port": settings.https_port or None,
         "max_body_bytes": settings.max_body_bytes,
     }
     facts = {name: value for name, value in facts.items() if value is not None}
     _write_if_changed(home / "router.json", json.dumps(facts, indent=2).encode() + b"\n")
     placeholder = home / "certs" / "_"
-    if settings.https_port and not (placeholder / "fullchain.pem").exists():
+    if (settings.https_port or settings.api_port) and not (placeholder / "fullchain.pem").exists():
         key, certificate = ca.self_signed([f"*.{settings.domain}", settings.domain])
         _write_pair(placeholder, key, certificate)
     user = _worker_user(home, settings)
@@ -103,6 +106,11 @@ def install(home: Path, settings: NginxSettings) -> None:
         os.chown(log_dir, -1, user.pw_gid)  # the workers open new files there after a rotation; nobody else looks in
     _write_if_changed(home / "nginx.conf", _configuration(home, log_dir, user, settings).encode())
     _install_ports(home, log_dir, user, settings)
+
+
+def write_certificate(home: Path, name: str, *, key_pem: bytes, chain_pem: bytes) -> None:
+    """As `NginxRouter.put_certificate`, for a router that does not run; it is read when nginx starts."""
+    _write_pair(_certificate_folder(home, name), key_pem, chain_pem)
 
 
 def _install_ports(home: Path, log_dir: Path, user: pwd.struct_passwd | None, settings: NginxSettings) -> None:
@@ -224,14 +232,13 @@ class NginxRouter:
     # Certificates
 
     def put_certificate(self, name: str, *, key_pem: bytes, chain_pem: bytes) -> None:
-        """Shown from the next handshake on for this host name, or for one label below `*.example.com`."""
         if not document.is_host(name):
             raise RouterError(f"{name[:100]!r} is no host name.", id="bad_certificate")
         try:
             ca.check_pair(key_pem, chain_pem)
         except InvalidInput as exc:
             raise RouterError(exc.message, id="bad_certificate") from exc
-        folder = self._certificate_folder(name)
+        folder = _certificate_folder(self._home, name)
         body = json.dumps({"key": key_pem.decode(), "chain": chain_pem.decode()}).encode()
         with (
             self._changing("certs"),
@@ -245,14 +252,13 @@ class NginxRouter:
         if not document.is_host(name):
             return
         with self._changing("certs"):
-            shutil.rmtree(self._certificate_folder(name), ignore_errors=True)
+            shutil.rmtree(_certificate_folder(self._home, name), ignore_errors=True)
             self._call("DELETE", f"/certs/{name}")
 
     def certificate(self, name: str) -> tuple[bytes, bytes] | None:
-        """(key, chain) as kept on disk."""
         if not document.is_host(name):
             return None
-        folder = self._certificate_folder(name)
+        folder = _certificate_folder(self._home, name)
         try:
             return (folder / "key.pem").read_bytes(), (folder / "fullchain.pem").read_bytes()
         except FileNotFoundError:
@@ -284,9 +290,6 @@ class NginxRouter:
 
     def _file(self, app: str) -> Path:
         return self._home / "apps" / f"{app}.json"
-
-    def _certificate_folder(self, name: str) -> Path:
-        return self._home / "certs" / (f"_{name.removeprefix('*')}" if name.startswith("*.") else name)
 
     @contextmanager
     def _changing(self, folder: str) -> Iterator[None]:
@@ -351,6 +354,10 @@ def _undone_on_failure(file: Path) -> Iterator[Path]:
         raise
 
 
+def _certificate_folder(home: Path, name: str) -> Path:
+    return home / "certs" / (f"_{name.removeprefix('*')}" if name.startswith("*.") else name)
+
+
 def _write_pair(folder: Path, key: bytes, chain: bytes) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ca.write_file(folder / "key.pem", key, mode=0o600)
@@ -381,11 +388,15 @@ def _check(home: Path, log_dir: Path, settings: NginxSettings) -> None:
             raise InvalidInput(
                 f"{path} is too long for a socket.", hint="Choose a shorter path.", id="bad_router_settings"
             )
-    if not document.is_host(settings.domain) or settings.domain.startswith("*"):
-        raise InvalidInput(f"{settings.domain!r} is not a domain.", id="bad_router_settings")
-    if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]+", settings.http_address):
-        raise InvalidInput(f"{settings.http_address!r} is not an IP address.", id="bad_router_settings")
-    http = [*settings.http_ports, *([settings.https_port] if settings.https_port else [])]
+    for domain in (settings.domain, *settings.door_domains):
+        if not document.is_host(domain) or domain.startswith("*"):
+            raise InvalidInput(f"{domain!r} is not a domain.", id="bad_router_settings")
+    for address in (settings.http_address, *settings.api_addresses):
+        if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]+", address):
+            raise InvalidInput(f"{address!r} is not an IP address.", id="bad_router_settings")
+    if not re.fullmatch(r"([0-9.]+:[0-9]+)?", settings.registry):
+        raise InvalidInput(f"{settings.registry!r} is not the address of a registry.", id="bad_router_settings")
+    http = [*settings.http_ports, *(port for port in (settings.https_port, settings.api_port) if port)]
     if not settings.http_ports or len(set(http)) != len(http) or not all(1 <= port <= 65535 for port in http):
         raise InvalidInput(f"The router can't listen on the ports {http}.", id="bad_router_settings")
     low, high = settings.port_range or (65535, 65535)
@@ -439,8 +450,17 @@ def _may_enter(folder: Path, entry: pwd.struct_passwd) -> bool:
     return bool(facts.st_mode & 0o001)
 
 
+def _names(settings: NginxSettings, door: str) -> list[str]:
+    """Of one of the `DOORS`."""
+    return [f"{door}.{domain}" for domain in dict.fromkeys((settings.domain, *settings.door_domains))]
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
 def _listens(settings: NginxSettings, *, http2: str, default: bool) -> str:
-    address = f"[{settings.http_address}]" if ":" in settings.http_address else settings.http_address
+    address = _bracketed(settings.http_address)
     # Socket options are said once for each address, with the default server.
     options = " default_server backlog=4096" if default else ""
     if default and settings.http_address == "::":
@@ -460,7 +480,7 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
     separate_http2 = _nginx_version(binary) >= (1, 25, 1)
     http2 = "" if separate_http2 else " http2"
     tls = ""
-    if settings.https_port:
+    if settings.https_port or settings.api_port:
         tls = TLS.format(home=home) + ("  http2 on;\n" if separate_http2 else "")
     return CONFIGURATION.format(
         home=home,
@@ -473,10 +493,31 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
         tls=tls,
         listen=_listens(settings, http2=http2, default=False),
         listen_default=_listens(settings, http2=http2, default=True),
-        domain=settings.domain,
+        registry=REGISTRY.format(address=settings.registry) if settings.registry else NO_REGISTRY,
+        to_streams=TO_STREAMS,
+        to_git=TO_GIT,
+        to_registry=TO_REGISTRY,
+        one_name=_one_name(settings, http2) if settings.api_port else "",
+        **{f"{door}_names": _quoted(_names(settings, door)) for door in DOORS},
         web=settings.web_socket.absolute(),
         git=settings.git_socket.absolute(),
         streams=(settings.streams_socket or settings.web_socket).absolute(),
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " ".join(f'"{name}"' for name in names)
+
+
+def _one_name(settings: NginxSettings, http2: str) -> str:
+    listens = [f"    listen {_bracketed(address)}:{settings.api_port} ssl{http2}" for address in settings.api_addresses]
+    return ONE_NAME.format(
+        listen="\n".join(f"{line};" for line in listens),
+        listen_default="\n".join(f"{line} default_server;" for line in listens),
+        names=_quoted(["localhost", *map(_bracketed, settings.api_addresses), *_names(settings, "api")]),
+        to_streams=TO_STREAMS,
+        to_git=TO_GIT,
+        to_registry=TO_REGISTRY,
     )
 
 
@@ -488,6 +529,95 @@ TLS = """
   ssl_certificate "{home}/certs/_/fullchain.pem";
   ssl_certificate_key "{home}/certs/_/key.pem";
   ssl_certificate_by_lua_block {{ router.certificate() }}
+"""
+
+REGISTRY = """
+  upstream paas_registry {{
+    server {address};
+    keepalive 8;
+    keepalive_timeout 1s;
+  }}
+  # The registry takes our tokens. Who sends a password with every request is answered by us, in its place.
+  map $http_authorization $paas_registry {{
+    default paas_registry;
+    "~*^basic " paas_web;
+  }}
+"""
+NO_REGISTRY = """
+  map $host $paas_registry {
+    default paas_web;
+  }
+"""
+
+# What stands in several servers: where a place leads, whichever name it has there. The door is known by `$paas_door`.
+TO_STREAMS = """\
+      set $paas_door "";
+      proxy_pass http://paas_streams;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;"""
+TO_GIT = """\
+      set $paas_door "";
+      client_max_body_size 0;
+      client_body_timeout 10m;
+      send_timeout 10m;
+      proxy_pass http://paas_git;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;"""
+TO_REGISTRY = """\
+      set $paas_door registry;
+      client_max_body_size 0;
+      client_body_timeout 10m;
+      send_timeout 10m;
+      proxy_pass http://$paas_registry;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 10m;
+      proxy_send_timeout 10m;
+      header_filter_by_lua_block { router.challenged() }"""
+
+# Everything that the stock Heroku CLI reaches, under the one name that it trusts by itself.
+ONE_NAME = """
+  server {{
+{listen_default}
+    server_name _;
+    set $paas_app "";
+    set $paas_door "";
+    add_header X-Request-Id $paas_id always;
+    location / {{
+      content_by_lua_block {{ router.stranger() }}
+    }}
+  }}
+  server {{
+{listen}
+    server_name {names};
+    set $paas_app "";
+    set $paas_door api;
+    add_header X-Request-Id $paas_id always;
+    error_page 413 500 502 504 @failed;
+
+    location / {{
+      proxy_pass http://paas_web;
+    }}
+    location /streams/ {{
+{to_streams}
+    }}
+    location ~ "^/[^/]+\\.git(/|$)" {{
+{to_git}
+    }}
+    location /v2/ {{
+{to_registry}
+    }}
+    location = /v2/token {{
+      set $paas_door registry;
+      proxy_pass http://paas_web;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}
 """
 
 CONFIGURATION = """\
@@ -575,6 +705,8 @@ http {{
   proxy_set_header X-Forwarded-Port $server_port;
   proxy_set_header Forwarded "";
   proxy_set_header Proxy "";
+  # By which door it came in: for the platform alone, and nobody else's to say.
+  proxy_set_header X-Paas-Door $paas_door;
   proxy_hide_header X-Request-Id;
   proxy_pass_header Server;
   # An app can't send visitors to places inside the router.
@@ -604,12 +736,14 @@ http {{
   upstream paas_git {{
     server "unix:{git}";
   }}
+{registry}
 
   # Apps: every name that is not the platform's own.
   server {{
 {listen_default}
     server_name _;
     set $paas_app "";
+    set $paas_door "";
     set $paas_to "";
     set $paas_why "";
     add_header X-Request-Id $paas_id always;
@@ -636,23 +770,20 @@ http {{
     }}
   }}
 
-  # The platform.
+  # The platform: a server for each of its doors.
   server {{
 {listen}
-    server_name "dashboard.{domain}" "api.{domain}";
+    server_name {dashboard_names};
     set $paas_app "";
+    set $paas_door dashboard;
     add_header X-Request-Id $paas_id always;
     error_page 413 500 502 504 @failed;
-    proxy_read_timeout 60s;
 
     location / {{
       proxy_pass http://paas_web;
     }}
     location /streams/ {{
-      proxy_pass http://paas_streams;
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-      proxy_send_timeout 1h;
+{to_streams}
     }}
     location @failed {{
       content_by_lua_block {{ router.platform_failed() }}
@@ -660,26 +791,59 @@ http {{
   }}
   server {{
 {listen}
-    server_name "git.{domain}";
+    server_name {api_names};
     set $paas_app "";
+    set $paas_door api;
     add_header X-Request-Id $paas_id always;
-    error_page 500 502 504 @failed;
-    client_max_body_size 0;
-    client_body_timeout 10m;
-    send_timeout 10m;
+    error_page 413 500 502 504 @failed;
 
     location / {{
-      proxy_pass http://paas_git;
-      proxy_request_buffering off;
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-      proxy_send_timeout 1h;
+      proxy_pass http://paas_web;
+    }}
+    location /streams/ {{
+{to_streams}
     }}
     location @failed {{
       content_by_lua_block {{ router.platform_failed() }}
     }}
   }}
+  server {{
+{listen}
+    server_name {git_names};
+    set $paas_app "";
+    set $paas_door "";
+    add_header X-Request-Id $paas_id always;
+    error_page 500 502 504 @failed;
 
+    location / {{
+{to_git}
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}
+  server {{
+{listen}
+    server_name {registry_names};
+    set $paas_app "";
+    set $paas_door registry;
+    add_header X-Request-Id $paas_id always;
+    error_page 500 502 504 @failed;
+
+    location / {{
+      proxy_pass http://paas_web;
+    }}
+    location /v2/ {{
+{to_registry}
+    }}
+    location = /v2/token {{
+      proxy_pass http://paas_web;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}
+{one_name}
   server {{
     listen "unix:{home}/run/admin.sock";
     access_log off;

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -226,8 +227,21 @@ def test_the_doors_are_printed_for_scripts(env):
     doors = json.loads(run("bin/paas", "host", "--json").stdout)
     assert doors["domain"] == env.domain
     assert doors["git_url"] == f"http://git.{env.domain}:{env.http_port}".removesuffix(":80")
+    assert doors["api_local_url"] == f"https://localhost:{env.api_port}"
+    assert doors["ssh"] == f"ssh://git@git.{env.domain}:{env.ssh_port}"
     assert doors["email"] == f"admin@{env.domain}"
     assert doors["token"].startswith("paas_")
+
+
+def test_https_is_trusted_with_the_root_certificate_that_anybody_can_fetch(env):
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        there = {"Host": f"dashboard.{env.domain}"}
+        pem = client.get(f"http://127.0.0.1:{env.http_port}/ca.pem", headers=there).text
+    assert pem == Path(json.loads(run("bin/paas", "host", "--json").stdout)["ca_file"]).read_text()
+    trusting = ssl.create_default_context(cadata=pem)
+    with httpx.Client(trust_env=False, verify=trusting, timeout=30) as client:
+        refused = client.get(f"https://localhost:{env.api_port}/hello.git/info/refs?service=git-upload-pack")
+    assert (refused.status_code, refused.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
 
 
 def test_the_control_plane_is_small(env):
@@ -242,11 +256,14 @@ def test_the_control_plane_is_small(env):
 def other_home(tmp_path_factory):
     """Settings of a second platform, which these tests never let come up."""
     home = Path("/tmp") / f"paas-other-{os.getpid()}"
-    http, registry = free_ports(2)
+    http, api, rendezvous, ssh, registry = free_ports(5)
     yield {
         "PAAS_HOME": str(home),
         "PAAS_HTTP_PORT": str(http),
         "PAAS_HTTPS_PORT": "0",
+        "PAAS_API_PORT": str(api),
+        "PAAS_RENDEZVOUS_PORT": str(rendezvous),
+        "PAAS_SSH_PORT": str(ssh),
         "PAAS_REGISTRY_PORT": str(registry),
         "PAAS_PORT_RANGE": "0",
     }

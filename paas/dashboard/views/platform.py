@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -28,7 +29,22 @@ def health(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@require_GET
+def root_certificate(_request: HttpRequest) -> HttpResponse:
+    """For everybody: a client has to trust it before it can sign in."""
+    try:
+        content = settings.ENV.ca_file.read_bytes()
+    except FileNotFoundError:
+        raise Http404 from None
+    return HttpResponse(
+        content,
+        content_type="application/x-pem-file",
+        headers={"Content-Disposition": 'attachment; filename="ca.pem"'},
+    )
+
+
 urlpatterns = [
+    path("ca.pem", root_certificate, name="root_certificate"),
     path("-/health", health, name="health"),
     path("-/patterns", patterns, name="patterns"),
 ]

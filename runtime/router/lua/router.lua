@@ -529,14 +529,29 @@ function M.platform_failed()
   return pages.send("platform", { status = ngx.status })
 end
 
+-- A name that this port does not serve.
+function M.stranger()
+  return pages.send("unknown", { host = ngx.var.host })
+end
+
+-- The registry asks for a token: it is to be had where the client has come to, whatever name it used. That name is one of
+-- the platform's own, or no server would have taken the request.
+function M.challenged()
+  local challenge = ngx.header["WWW-Authenticate"]
+  if ngx.status ~= 401 or type(challenge) ~= "string" then return end
+  local var = ngx.var
+  local realm = 'realm="' .. var.scheme .. "://" .. var.host .. (var.paas_port or "") .. '/v2/token"'
+  ngx.header["WWW-Authenticate"] = challenge:gsub('realm="[^"]*"', function() return realm end, 1)
+end
+
 -- ---------------------------------------------------------------------------------------------------------------------
 -- TLS: the certificate is looked up by the name the visitor asks for; the configuration has a placeholder
 
 local parsed, parsed_count = {}, 0
 
 function M.certificate()
-  local name = ssl.server_name()
-  if not name or #name > 253 then return end
+  local name = ssl.server_name() or "localhost"  -- an address can't be asked for by name
+  if #name > 253 then return end
   name = name:lower()
   local raw = certs:get(name)
   if not raw then

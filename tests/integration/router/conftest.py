@@ -9,7 +9,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -51,7 +53,7 @@ def free_range(size: int) -> tuple[int, int]:
 class RunningNginx:
     """A router of its own on free ports; its paths are short, as sockets want them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **changes: Any) -> None:
         self.range = free_range(20)
         self.beyond = free_ports(1)[0]  # the public ports of the range are open at all times, this one is not
         self.base = Path(tempfile.mkdtemp(prefix="paas-router-", dir="/tmp"))
@@ -70,7 +72,7 @@ class RunningNginx:
             port_range=self.range,
             max_body_bytes=8 * 1024 * 1024,
         )
-        install(self.home, settings)
+        install(self.home, replace(settings, **changes))
         self.router = NginxRouter(self.home)
         self.process: subprocess.Popen[bytes] | None = None
         self.earlier: list[tuple[int, str]] = []  # workers of earlier starts: they may still have something to finish

@@ -155,7 +155,7 @@ def test_an_apps_own_error_pages_pass(nginx: RunningNginx, a: Upstream, status: 
 
 
 def test_the_platform_has_pages_of_its_own_while_it_starts(nginx: RunningNginx) -> None:
-    for name in ("dashboard", "api", "git"):
+    for name in ("dashboard", "api", "git", "registry"):
         answer = nginx.get(f"{name}.localhost", accept=HTML)
         assert (answer.status_code, "platform" in answer.text) == (502, True)
         assert answer.headers["X-Request-Id"] in answer.text

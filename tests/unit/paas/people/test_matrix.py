@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 EXAMPLES = {"name": "hello", "version": "1", "number": 1, "process": "web", "tag": "latest"}
 # Without a session: the platform's own health, the way in, and an invitation, which is a secret by itself.
-OPEN = {"-/health", "login", "login/code", "invitations/<str:secret>"}
+OPEN = {"-/health", "ca.pem", "login", "login/code", "invitations/<str:secret>"}
 # What everybody with a role may do.
 FOR_VIEWERS = {"apps/<str:name>/people/leave"}
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")

@@ -13,6 +13,7 @@ import pytest
 
 from runtime.errors import RouterError
 from runtime.router.api import Binding, InFlight, PortProtocol, Route, Router, RouteState
+from runtime.router.ca import self_signed
 
 TCP, UDP = PortProtocol.TCP, PortProtocol.UDP
 
@@ -124,6 +125,24 @@ class RouterContract:
             router.put(bad)
         assert refused.value.id == "bad_route"
         assert router.table() == {}
+
+    def test_a_certificate_comes_back_and_can_be_replaced_and_removed(self, router) -> None:
+        first, second = self_signed(["*.example.com"]), self_signed(["*.example.com"])
+        for key, chain in (first, second):
+            router.put_certificate("*.example.com", key_pem=key, chain_pem=chain)
+            assert router.certificate("*.example.com") == (key, chain)
+        assert router.certificate("shop.example.com") is None
+        for _ in range(2):
+            router.remove_certificate("*.example.com")
+            assert router.certificate("*.example.com") is None
+
+    def test_a_certificate_that_does_not_fit_is_refused(self, router) -> None:
+        (key, chain), (other, _) = self_signed(["a.example.com"]), self_signed(["a.example.com"])
+        for name, given in (("a.example.com", other), ("A b", key)):
+            with pytest.raises(RouterError) as refused:
+                router.put_certificate(name, key_pem=given, chain_pem=chain)
+            assert refused.value.id == "bad_certificate"
+            assert router.certificate(name) is None
 
     def test_nothing_is_in_flight_to_a_quiet_address(self, router) -> None:
         assert router.in_flight("shop", "10.0.0.2:8000") == InFlight(0, 0)
