@@ -67,6 +67,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "paas.core.middleware.CompressionMiddleware",
+    "paas.core.middleware.DoorMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "paas.core.middleware.RequestIdMiddleware",
     "paas.core.middleware.ContentSecurityPolicyMiddleware",
@@ -83,6 +84,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "paas.urls"
+# X-Paas-Door of a request -> the view that answers all of that name. Imported when the first one comes.
+DOORS = {"api": "paas.api.door.answer"}
 WSGI_APPLICATION = "paas.wsgi.application"
 
 TEMPLATES = [

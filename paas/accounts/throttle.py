@@ -28,8 +28,13 @@ class Rule:
     longest_seconds: int
 
 
-# Many people may share an address; a password is one person's.
-RULES = {"account": Rule(free=5, longest_seconds=300), "address": Rule(free=20, longest_seconds=900)}
+# Many people may share an address; a password is one person's. Nobody finds a token by trying, and programs go on with
+# one that has expired: an address is held up for less.
+RULES = {
+    "account": Rule(free=5, longest_seconds=300),
+    "address": Rule(free=20, longest_seconds=900),
+    "token_address": Rule(free=20, longest_seconds=60),
+}
 
 
 def delay_seconds(rule: Rule, attempts: int) -> int:
@@ -62,6 +67,17 @@ def forgive(**who: str) -> None:
         log.warning("sign_in_not_throttled", reason=str(exc))
 
 
+def check(**who: str) -> None:
+    """Raises `TooManyAttempts` while an earlier attempt holds them up. Counts nothing."""
+    try:
+        for kind, value in who.items():
+            left = int(redis.client().pttl(_keys(kind, value)[1])) if value else 0
+            if left > 0:
+                raise _too_many(left)
+    except RedisError as exc:
+        log.warning("sign_in_not_throttled", reason=str(exc))
+
+
 def _attempt(kind: str, value: str) -> None:
     if not value:
         return
@@ -75,8 +91,12 @@ def _attempt(kind: str, value: str) -> None:
         if not delay or client.set(block, 1, ex=delay, nx=True):
             return
         left = delay * 1000
-    seconds = max(1, round(left / 1000))
-    raise TooManyAttempts(
+    raise _too_many(left)
+
+
+def _too_many(milliseconds: int) -> TooManyAttempts:
+    seconds = max(1, round(milliseconds / 1000))
+    return TooManyAttempts(
         "There were too many attempts to sign in.",
         hint=f"Try again in {f'{seconds} seconds' if seconds > 1 else 'a second'}.",
     )

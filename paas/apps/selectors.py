@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from paas.accounts.services.tokens import hash_token
 from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Role
 from paas.core.models import AuditEvent
 from runtime.errors import Forbidden, InvalidInput, NotFound
+
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def apps_visible_to(user: User) -> QuerySet[App]:
@@ -34,16 +37,23 @@ def role_in(app: App, user: User) -> Role | None:
     return None if role is None else Role(role)
 
 
-def get_app(user: User, name: str, role: Role = Role.VIEWER) -> App:
-    """Raises `NotFound`, also when it is somebody else's, and `Forbidden` when the user's role is a smaller one."""
-    app = apps_visible_to(user).select_related("owner", "current_release").filter(name=name).first()
+def get_app(user: User, identity: str, role: Role = Role.VIEWER) -> App:
+    """By name or id. Raises `NotFound`, also when it is somebody else's, and `Forbidden` when the user's role is a
+    smaller one."""
+    apps = apps_visible_to(user).select_related("owner", "current_release")
+    app = apps.filter(pk=identity).first() if is_id(identity) else apps.filter(name=identity).first()
     if app is None:
         raise NotFound(
-            f"No app named {name!r} that you may access.", hint="See yours with: paas apps", id="app_not_found"
+            f"No app named {identity!r} that you may access.", hint="See yours with: paas apps", id="app_not_found"
         )
     if role > Role.VIEWER:
         check_role(app, user, role)
     return app
+
+
+def is_id(identity: str) -> bool:
+    """A UUID as the API writes it; longer than any name of an app."""
+    return UUID_TEXT.fullmatch(identity) is not None
 
 
 def check_role(app: App, user: User, role: Role) -> None:

@@ -1,4 +1,4 @@
-"""Request ids, the client's address, cookies over HTTPS, the content security policy, compression."""
+"""Doors, request ids, the client's address, cookies over HTTPS, the content security policy, compression."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
+from django.utils.module_loading import import_string
 
 from paas.core import audit
 
@@ -46,6 +48,19 @@ class RequestIdMiddleware:
         with audit.through("dashboard", request_id, client_address(request.META)):
             response = self.get_response(request)
         response.headers.setdefault("X-Request-Id", request_id)
+        return response
+
+
+class DoorMiddleware:
+    """A request for another of our host names than the dashboard's goes to that name's own code, past all middleware of
+    the pages. nginx says which name it was, and overwrites what a client sent."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        view = settings.DOORS.get(request.headers.get("X-Paas-Door", ""))
+        response: HttpResponse = import_string(view)(request) if view else self.get_response(request)
         return response
 
 

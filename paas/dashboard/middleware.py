@@ -1,4 +1,4 @@
-"""Turns our failures into pages. HTTP statuses of failures live here and nowhere else."""
+"""Turns our failures into pages. HTTP statuses of failures live here, and for the API in `paas.api.errors`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,8 @@
+"""Addresses below api.DOMAIN."""
+
+from __future__ import annotations
+
+from paas.api.app import api
+
+# Without ninja's page at the root: it would lead to documents that it doesn't serve here.
+urlpatterns = [pattern for pattern in api.urls[0] if getattr(pattern, "name", "") != "api-root"]
