@@ -28,7 +28,7 @@ PARAMETER = re.compile(r"\{[^}]*\}")
 # Rules that allow nothing but Heroku's own host names and data centres.
 PINNED = {("app", "git_url"): "pattern", ("app", "web_url"): "pattern", ("region", "provider"): "properties.region.enum"}
 ERROR = {"id", "message"}
-ERROR_MAY_HAVE = {"url", "resource", "app"}
+ERROR_MAY_HAVE = {"url", "resource", "app", "code", "hint"}  # the last two are ours
 
 FORMATS = {
     "date-time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),  # UTC, to the second: what the clients were made for

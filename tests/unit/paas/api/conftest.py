@@ -1,4 +1,4 @@
-"""A client of the API: one for each person."""
+"""A client of the API, for each person; it holds every answer to the official schemas."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from paas.accounts.models import Scope, User
 from paas.accounts.services import create_token
 from paas.apps.models import App
 from tests.factories import make_user
+from tests.unit.paas.api.conformance import check
 
 ACCEPT = "application/vnd.heroku+json; version=3"
 
@@ -40,6 +41,9 @@ class ApiClient:
             },
         )
         assert isinstance(response, HttpResponse)
+        accept = response.wsgi_request.headers["Accept"]  # type: ignore[attr-defined]
+        if method != "HEAD":
+            check(method, path, accept, response.status_code, response.content)
         if response.content and response.headers["Content-Type"].startswith("application/json"):
             response.data = json.loads(response.content)  # type: ignore[attr-defined]
         return response
