@@ -33,6 +33,10 @@ SERVICES: dict[str, tuple[str, ...]] = {
         "keys:remove", "tokens", "tokens:create", "tokens:revoke", "users", "users:activate", "users:create",
         "users:deactivate", "users:invite",
     ),
+    "pipelines": (
+        "pipelines", "pipelines:add", "pipelines:create", "pipelines:destroy", "pipelines:info", "pipelines:promote",
+        "pipelines:remove", "pipelines:rename", "pipelines:update",
+    ),
     "processes": ("ps", "ps:restart", "ps:scale", "run"),
     "releases": (
         "releases", "releases:diff", "releases:info", "releases:pin", "releases:unpin", "rollback",

@@ -30,6 +30,7 @@ class Link:
 
 RAIL = (
     Entry("Apps", "apps", "apps"),
+    Entry("Pipelines", "pipelines", "pipeline"),
     Entry("Host", "host", "host", for_admins=True),
     Entry("People", "people", "people", for_admins=True),
     Entry("Audit", "audit", "audit"),

@@ -122,6 +122,44 @@ def _overview(now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _pipeline(now: datetime) -> dict[str, Any]:
+    def place(name: str, version: int, subject: str, ago: timedelta) -> SimpleNamespace:
+        image = SimpleNamespace(commit="9f0c2d8e71b34ac05d6e8f7a1b2c3d4e5f607182", commit_subject=subject)
+        return SimpleNamespace(
+            app=SimpleNamespace(name=name),
+            release=SimpleNamespace(version=version) if version else None,
+            image=image if version else None,
+            since=now - ago,
+        )
+
+    staging = place("shop-staging", 43, "Send receipts by mail", timedelta(minutes=20))
+    shop = place("shop", 42, "Retry payments that time out", timedelta(hours=26))
+    cards = [
+        SimpleNamespace(place=staging, upstream=None, differs=False, may_promote=True),
+        SimpleNamespace(place=shop, upstream=staging.app, differs=True, may_promote=False),
+        SimpleNamespace(
+            place=place("shop-eu", 12, "Send receipts by mail", timedelta(minutes=2)), upstream=staging.app,
+            differs=False, may_promote=False,
+        ),
+        SimpleNamespace(place=place("shop-new", 0, "", timedelta()), upstream=None, differs=False, may_promote=False),
+    ]  # fmt: skip
+    alice = SimpleNamespace(email="alice@example.com")
+    promotion = SimpleNamespace(
+        release="v43", source=staging.app, why="The mail gateway is ready.", created_by=alice, created_at=now
+    )
+    results = [
+        SimpleNamespace(app=shop.app, release=SimpleNamespace(version=43), status="pending", reason="", hint=""),
+        SimpleNamespace(
+            app=SimpleNamespace(name="shop-eu"), release=SimpleNamespace(version=12), status="succeeded", reason=""
+        ),
+        SimpleNamespace(
+            app=SimpleNamespace(name="shop-new"), release=SimpleNamespace(version=1), status="failed",
+            reason="web.1 exited with 1. Its last line was: KeyError: 'DATABASE_URL'", hint="",
+        ),
+    ]  # fmt: skip
+    return {"name": "shop", "cards": cards, "promotion": promotion, "results": results}
+
+
 CONFIG = [
     {"name": "DATABASE_URL", "when": "v12", "shown": ""},
     {"name": "DJANGO_SETTINGS_MODULE", "when": "v1", "shown": "shop.settings"},
@@ -134,6 +172,7 @@ def context() -> dict[str, Any]:
     now = timezone.now()
     return {
         "overview": _overview(now),
+        "pipeline": _pipeline(now),
         "config": CONFIG,
         "states": list(STATES),
         "sparkline": SOME_HOUR,
