@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import click
 from paas_client import tls
@@ -12,37 +13,20 @@ from paas_client.output import show_json
 from paas.cli.machine import host_command
 
 
-def doors() -> dict[str, str | None]:
-    """Address of every door of the platform."""
-    from django.conf import settings
-
-    env = settings.ENV
-    has_ca = (env.https_port or env.api_port) and env.ca_file.exists()
-    return {
-        "domain": env.domain,
-        "http_url": env.address(),
-        "https_url": env.address(scheme="https") if env.https_port else None,
-        "git_url": env.address("git"),
-        "dashboard_url": env.address("dashboard"),
-        "api_url": env.api_url,
-        "api_local_url": env.api_local_url or None,
-        "rendezvous": f"localhost:{env.rendezvous_port}" if env.rendezvous_port else None,
-        "ssh": env.ssh_url or None,
-        "registry": env.registry_url.split("://", 1)[-1].rpartition("@")[2],
-        "ca_file": str(env.ca_file) if has_ca else None,
-        "ca_fingerprint": tls.fingerprint(env.ca_file.read_text()) if has_ca else None,
-    }
-
-
 @host_command("host")
 @json_option
 def host(as_json: bool) -> None:
     """Print the addresses of the platform, and with --json a fresh token (valid for a day)."""
+    from django.conf import settings
+
     from paas.accounts import services
     from paas.accounts.selectors import first_admin
+    from paas.machine.doors import doors
 
     user = first_admin()
-    addresses = doors()
+    addresses = doors(settings.ENV)
+    ca_file = addresses["ca_file"]
+    addresses["ca_fingerprint"] = tls.fingerprint(Path(ca_file).read_text()) if ca_file else None
     if as_json:
         _, secret = services.create_token(user, name="host", by=user, lifetime=timedelta(days=1))
         show_json({**addresses, "email": user.email, "token": secret})

@@ -25,6 +25,7 @@ from paas.host import checks, router, services
 from paas.host.checks import HostProblem
 from paas.host.console import complain, line, say, step
 from paas.host.engine import ensure_engine
+from paas.machine.doors import doors
 from runtime.errors import Failure, PlatformError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -159,9 +160,7 @@ def wait_until_healthy(env: Env, *, keeper: int | None, started_at: float | None
 
 
 def show_doors(env: Env, email: str, password: str) -> None:
-    from paas.cli.host import doors
-
-    addresses = doors()
+    addresses = doors(env)
     say()
     say(f"  Dashboard     {addresses['dashboard_url']}")
     if password:

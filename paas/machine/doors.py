@@ -1,0 +1,23 @@
+"""Where the platform answers."""
+
+from __future__ import annotations
+
+from paas.env import Env
+
+
+def doors(env: Env) -> dict[str, str | None]:
+    """Address of every door; None for one that is closed."""
+    has_ca = (env.https_port or env.api_port) and env.ca_file.exists()
+    return {
+        "domain": env.domain,
+        "http_url": env.address(),
+        "https_url": env.address(scheme="https") if env.https_port else None,
+        "git_url": env.address("git"),
+        "dashboard_url": env.address("dashboard"),
+        "api_url": env.api_url,
+        "api_local_url": env.api_local_url or None,
+        "rendezvous": f"localhost:{env.rendezvous_port}" if env.rendezvous_port else None,
+        "ssh": env.ssh_url or None,
+        "registry": env.registry_url.split("://", 1)[-1].rpartition("@")[2],
+        "ca_file": str(env.ca_file) if has_ca else None,
+    }
