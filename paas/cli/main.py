@@ -13,6 +13,7 @@ from paas.cli.machine import platform_code
 
 MODULES: dict[str, tuple[str, ...]] = {
     "cleanup": ("cleanup", "cache:clear"),
+    "heroku": ("heroku-env",),
     "host": ("host",),
     "recovery": ("users:password", "users:two-factor-off"),
     "secrets": ("secrets:rotate",),

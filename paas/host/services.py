@@ -13,7 +13,7 @@ from paas.env import VARIABLES, Env
 FOLDERS = (
     "repositories", "registry", "builds", "cache", "router", "redis", "run", "logs", "certs",
 )  # fmt: skip
-PRIVATE = {"repositories", "registry", "builds", "redis", "certs"}
+PRIVATE = {"repositories", "registry", "builds", "redis"}  # in `certs` everybody may read the root certificate
 
 
 def make_home(env: Env) -> None:
