@@ -23,6 +23,8 @@ class App(BaseModel):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="apps")
     deploy_branch = models.CharField(max_length=200, default="main")
     stack = models.CharField(max_length=40, default="debian-13")
+    # As people gave them, in their order; [] = what app.json or the source says.
+    buildpacks = models.JSONField(default=list)
     maintenance = models.BooleanField(default=False)
     # Which of the small networks in PAAS_NETWORK_POOL is the app's.
     network_index = models.PositiveIntegerField(unique=True)

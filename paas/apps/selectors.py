@@ -16,6 +16,7 @@ from paas.accounts.models import User
 from paas.accounts.services.tokens import hash_token
 from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Role
 from paas.core.models import AuditEvent
+from runtime.buildpacks.names import buildpack_name, known_names
 from runtime.errors import Forbidden, InvalidInput, NotFound
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -182,6 +183,25 @@ def _moment(text: str, *, after_the_day: bool = False) -> datetime:
     if after_the_day and len(text.strip()) == len("2026-11-25"):
         moment += timedelta(days=1)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def named_buildpacks(given: Iterable[str]) -> tuple[str, ...]:
+    """Our names of them, in their order. Raises `InvalidInput`."""
+    names = []
+    for text in given:
+        name = buildpack_name(text)
+        if name is None:
+            raise InvalidInput(
+                f"{text[:200]!r} is no buildpack that this platform has.",
+                hint=f"There are: {known_names()}.",
+                id="unknown_buildpack",
+            )
+        names.append(name)
+    if len(set(names)) != len(names):
+        raise InvalidInput("A buildpack is named twice.", hint="Name each once.", id="invalid_buildpacks")
+    if "dockerfile" in names and len(names) > 1:
+        raise InvalidInput("A Dockerfile stands alone.", hint="Name no other beside it.", id="invalid_buildpacks")
+    return tuple(names)
 
 
 def maintenance_page(app: App) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from paas.apps.selectors import (
     invitation_gone,
     maintenance_page,
     may_still_invite,
+    named_buildpacks,
     pool_size,
     repository_path,
 )
@@ -125,6 +127,27 @@ def set_deploy_branch(app: App, branch: str, *, by: User) -> None:
     path = repository_path(app)
     if path.exists():  # made by the first push
         transaction.on_commit(lambda: set_head(path, branch))
+
+
+@transaction.atomic
+def set_buildpacks(app: App, given: Sequence[str], *, by: User) -> None:
+    """For the next build and those after it; none: what app.json or the source says. Raises `InvalidInput`. Saying the
+    same twice changes nothing."""
+    named_buildpacks(given)
+    app = App.objects.select_for_update().get(pk=app.pk)
+    before, after = app.buildpacks, [text.strip() for text in given]
+    if before == after:
+        return
+    app.buildpacks = after
+    app.save(update_fields=["buildpacks", "updated_at"])
+    audit.record(
+        "app.buildpacks",
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        before={"buildpacks": before},
+        after={"buildpacks": after},
+    )
 
 
 @transaction.atomic
@@ -383,5 +406,5 @@ def _described(invitation: Invitation) -> dict[str, object]:
 __all__ = [
     "accept_invitation", "add_collaborator", "change_role", "check_name", "create_app", "destroy_app",
     "forget_invitations", "invite", "remove_collaborator", "request_convergence", "restart_app", "revoke_invitation",
-    "set_deploy_branch", "set_maintenance", "transfer_app",
+    "set_buildpacks", "set_deploy_branch", "set_maintenance", "transfer_app",
 ]  # fmt: skip

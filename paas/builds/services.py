@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from django.utils import timezone
 
 from paas.accounts.models import User
 from paas.apps.models import App
-from paas.apps.selectors import repository_path, url
+from paas.apps.selectors import named_buildpacks, repository_path, url
 from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
+from paas.builds.sources import blob_of, opened_source
 from paas.core import audit
 from paas.core.queue import send
 from paas.core.redis import Waiter, announce_change, signal
@@ -36,10 +38,10 @@ from paas.releases.selectors import wished_release
 from paas.releases.tags import set_tag
 from paas.wiring import builder, engine
 from runtime.builder.api import BuildLimits, BuildRequest, BuildResult
-from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, UserError
+from runtime.errors import BuildCancelled, BuildFailed, Conflict, Failure, InvalidInput, UserError
 from runtime.git import repository as git
 from runtime.git.api import Push, RefUpdate
-from runtime.git.tree import GitTree
+from runtime.git.text import plain, short_commit
 from runtime.logs.mask import secrets_of
 from runtime.reconcile.spec import APP, APP_ID, HOME, KIND
 
@@ -49,6 +51,8 @@ CLAIM_SECONDS = 20  # with the sweep every 30 s, a build whose worker died goes 
 MAX_ATTEMPTS = 3
 CLAIM_LOST = "claim_lost"
 MAX_REASON = 4000
+MAX_URL = 4000
+CHECKSUM = re.compile(r"(?:[Ss][Hh][Aa]256:)?[0-9A-Fa-f]{64}")
 # The queue hands out more: a build that waits for its release to boot takes no machine time from the others.
 _building = threading.BoundedSemaphore(2)
 WORKER = socket.gethostname()[:30]
@@ -57,38 +61,77 @@ WORKER = socket.gethostname()[:30]
 def start_push_build(app: App, push: Push, *, by: User, received_seconds: float) -> Build:
     """The pack waits in quarantine; from here on the job owns it. Waiting builds of the app are superseded."""
     commit = git.commit_message(push.repository, push.quarantine, push.update.new)
+    return _start(
+        app,
+        {"commit": push.update.new, "author": commit.author},
+        by=by,
+        ref=push.update.ref,
+        old=push.update.old,
+        new=push.update.new,
+        quarantine=str(push.quarantine or ""),
+        shallow=list(push.shallow),
+        commit_subject=commit.subject[:200],
+        seconds={"received": round(received_seconds, 3)},
+    )
+
+
+def start_archive_build(
+    app: App,
+    *,
+    url: str,
+    by: User,
+    version: str = "",
+    description: str = "",
+    checksum: str = "",
+    buildpacks: Sequence[str] = (),
+) -> Build:
+    """Of an archive that was uploaded to us, or that is to be fetched from elsewhere; everything else is as with a push,
+    but for the branch, which stays where it is. Raises `InvalidInput` or `NotFound`."""
+    blob = blob_of(url)
+    if blob is None and (not url.startswith(("https://", "http://")) or len(url) > MAX_URL):
+        raise InvalidInput(
+            "The source of a build is an archive at an https URL.",
+            hint="Say where it is, or upload it: POST /sources gives the address for that.",
+            id="invalid_source",
+        )
+    if checksum and not CHECKSUM.fullmatch(checksum):
+        raise InvalidInput(
+            f"{checksum[:80]!r} is no checksum of an archive.", hint="Write it as SHA256: and 64 hex digits.",
+            id="invalid_checksum",
+        )  # fmt: skip
+    version = plain(version)[:64]
+    return _start(
+        app,
+        {"commit": version},
+        by=by,
+        new=version,
+        commit_subject=plain(description)[:200],
+        source_blob=blob,
+        source_url=url,
+        checksum=checksum,
+        buildpacks=named_buildpacks(buildpacks),
+    )
+
+
+def _start(app: App, detail: Mapping[str, Any], *, by: User, **fields: Any) -> Build:
+    """In the queue it goes, and takes the place of those that wait there."""
     with transaction.atomic():
         App.objects.select_for_update().get(pk=app.pk)
         waiting = list(app.builds.filter(status=BuildStatus.PENDING))
         number = (app.builds.aggregate(last=Max("number"))["last"] or 0) + 1
-        build = Build.objects.create(
-            app=app,
-            number=number,
-            created_by=by,
-            ref=push.update.ref,
-            old=push.update.old,
-            new=push.update.new,
-            quarantine=str(push.quarantine or ""),
-            shallow=list(push.shallow),
-            commit_subject=commit.subject[:200],
-            seconds={"received": round(received_seconds, 3)},
-        )
-        audit.record(
-            "build.create",
-            by=by,
-            app_id=app.id,
-            app_name=app.name,
-            number=number,
-            commit=push.update.new,
-            author=commit.author,
-        )
+        build = Build.objects.create(app=app, number=number, created_by=by, **fields)
+        audit.record("build.create", by=by, app_id=app.id, app_name=app.name, number=number, **detail)
     BuildLog(build.pk).close()
     for old in waiting:
-        _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer push took its place.")
+        _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer {_what(build)} took its place.")
     announce_change(app.pk)
     send("builds.run_build", str(build.pk))
-    log.info("build_created", app=app.name, build=number, commit=push.update.new)
+    log.info("build_created", app=app.name, build=number, commit=build.new)
     return build
+
+
+def _what(build: Build) -> str:
+    return "push" if build.is_push else "archive"
 
 
 def cancel_build(build: Build, *, by: User) -> None:
@@ -267,7 +310,8 @@ def _run(build: Build, claim: _Claim) -> None:
         if build.release is None:
             _make_release(build)
         _wait_for_release(build, claim)
-        git.finish_push(push_of(build), allow_force=True)
+        if build.is_push:
+            git.finish_push(push_of(build), allow_force=True)
         _succeed(build, claim, out)
     except BuildCancelled as exc:
         if exc.id != CLAIM_LOST:
@@ -311,30 +355,33 @@ def _check_still_wanted(build: Build) -> None:
     build.app.refresh_from_db()
     if build.app.destroyed_at is not None:
         raise Conflict(f"The app {build.app.name} was destroyed.", id="app_destroyed")
-    git.check_push(push_of(build), allow_force=True)
+    if build.is_push:
+        git.check_push(push_of(build), allow_force=True)
 
 
 def _make_image(build: Build, config: dict[str, str], console: _Console) -> None:
-    push = push_of(build)
-    request = BuildRequest(
-        app=build.app.name,
-        repository=build.app.repository,
-        source=GitTree(push.repository, build.new, quarantine=push.quarantine),
-        environment=config,
-        tags=[f"git-{build.new[:12]}"],
-        labels={APP: build.app.name, APP_ID: str(build.app_id), HOME: str(settings.ENV.home)},
-        build_id=str(build.pk),
-        limits=BuildLimits(
-            memory_bytes=settings.ENV.build_memory_bytes, deadline_seconds=settings.ENV.build_timeout_seconds
-        ),
-        stack=build.app.stack,
-    )
     started = time.monotonic()
-    result = builder().build(request, console)
+    with opened_source(build, console) as source:
+        build.new, build.tree_id, build.source_time = source.commit, source.tree_id, source.time
+        request = BuildRequest(
+            app=build.app.name,
+            repository=build.app.repository,
+            source=source,
+            environment=config,
+            tags=[f"git-{build.new[:12]}"] if build.is_push else [f"build-{build.number}"],
+            labels={APP: build.app.name, APP_ID: str(build.app_id), HOME: str(settings.ENV.home)},
+            build_id=str(build.pk),
+            limits=BuildLimits(
+                memory_bytes=settings.ENV.build_memory_bytes, deadline_seconds=settings.ENV.build_timeout_seconds
+            ),
+            stack=build.app.stack,
+            buildpacks=build.buildpacks or named_buildpacks(build.app.buildpacks),
+        )
+        result = builder().build(request, console)
     console.check()
     build.seconds |= {"built": round(time.monotonic() - started, 3)}
     build.image = _record_image(build, result)
-    build.save(update_fields=["image", "seconds", "updated_at"])
+    build.save(update_fields=["image", "seconds", "new", "tree_id", "source_time", "updated_at"])
 
 
 @transaction.atomic
@@ -364,7 +411,8 @@ def _record_image(build: Build, result: BuildResult) -> Image:
             "is_in_registry": True,
         },
     )
-    set_tag(build.app, f"git-{build.new[:12]}", image)
+    if build.is_push:  # what somebody calls an archive proves nothing
+        set_tag(build.app, f"git-{build.new[:12]}", image)
     return image
 
 
@@ -372,8 +420,9 @@ def _record_image(build: Build, result: BuildResult) -> Image:
 def _make_release(build: Build) -> None:
     """One transaction: a release without its build could not be told what became of it."""
     assert build.image is not None
-    description = f"Deploy {build.new[:8]}" + (f" {build.commit_subject}" if build.commit_subject else "")
-    with audit.through("git"):  # the builder has no door of its own: it finishes what was pushed
+    description = f"Deploy {short_commit(build.new) or 'an archive'} {build.commit_subject}".rstrip()
+    # The builder has no door of its own: it finishes what was pushed.
+    with audit.through("git") if build.is_push else nullcontext():
         build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
     build.save(update_fields=["release", "updated_at"])
 
@@ -439,13 +488,14 @@ def _fail(build: Build, out: BuildLog, failure: Failure, status: BuildStatus) ->
         for line in text.splitlines():
             out.write(f" !     {line}")
     push = push_of(build)
-    if build.release is not None and build.release.status == ReleaseStatus.SUCCEEDED:
+    if build.is_push and build.release is not None and build.release.status == ReleaseStatus.SUCCEEDED:
         out.write(f" !     v{build.release.version} is live, but the branch could not be moved.")
     if not _finish(build, status, failure):
         log.warning("build_taken_away", error=failure.id)
         return
-    with suppress(Failure, OSError):
-        git.abandon_push(push)
+    if build.is_push:
+        with suppress(Failure, OSError):
+            git.abandon_push(push)
     out.end(False, refusal(build))
     log.info("build_ended", status=status.value, error=failure.id)
 
@@ -477,7 +527,8 @@ def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
     if not ended:
         return False
     build.refresh_from_db()
-    git.abandon_push(push)
+    if build.is_push:
+        git.abandon_push(push)
     out = BuildLog(build.pk)
     out.write(f" !     {reason}")
     out.end(False, refusal(build))

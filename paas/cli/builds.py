@@ -9,6 +9,7 @@ from paas.builds.selectors import build_output, get_build
 from paas.builds.services import cancel_build
 from paas.cli.common import app_option, find_app, json_option, show_json, table
 from paas.cli.machine import host_command
+from runtime.git.text import short_commit
 
 
 @host_command("builds")
@@ -44,7 +45,7 @@ def list_builds(app_name: str, num: int, as_json: bool) -> None:
             (
                 build.number,
                 build.status,
-                build.new[:8],
+                short_commit(build.new),
                 build.commit_subject[:50],
                 f"v{build.release.version}" if build.release else "",
                 build.created_at,

@@ -11,6 +11,7 @@ from paas.cli.releases import wait_for_release
 from paas.releases import tags
 from paas.releases.selectors import named_image, tags_of
 from paas.releases.services import deploy_tag
+from runtime.git.text import short_commit
 
 
 @host_command("tags")
@@ -40,7 +41,7 @@ def list_tags(app_name: str, as_json: bool) -> None:
             (
                 tag.name,
                 tag.image.digest[:19],
-                tag.image.commit[:8],
+                short_commit(tag.image.commit),
                 "protected" if tag.protected else "",
                 tag.image.commit_subject[:60],
             )

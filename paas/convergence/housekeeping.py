@@ -14,6 +14,7 @@ from paas.apps.selectors import repository_path
 from paas.apps.services import forget_invitations
 from paas.builds.models import ACTIVE
 from paas.builds.services import forget_builds
+from paas.builds.sources import forget_sources
 from paas.convergence.cleanup import clean_up
 from paas.core import audit
 from paas.core.redis import lease
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 def tidy() -> None:
     """Pack repositories, drop quarantines nobody finished, old build logs, expired images and unused caches, and what ran
-    out: sessions, tokens, invitations, the oldest part of the audit log."""
+    out: sessions, tokens, invitations, uploads, the oldest part of the audit log."""
     with lease("tidy") as held:
         if held is None:
             return
@@ -42,6 +43,7 @@ def tidy() -> None:
             check_domains(app)
         forget_expired()
         forget_invitations()
+        forget_sources()
         if settings.ENV.audit_days:
             audit.forget_before(timezone.now() - timedelta(days=settings.ENV.audit_days))
         try:

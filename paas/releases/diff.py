@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from runtime.git.history import Course, History
+from runtime.git.text import short_commit
 
 MASKED = "••••••"
 
@@ -241,7 +242,7 @@ def _digest(contents: Contents) -> str:
 def _commit(image: ImageFacts | None) -> str:
     if image is None:
         return "no image"
-    return image.commit[:8] or image.digest[7:19]
+    return short_commit(image.commit) or image.digest[7:19]
 
 
 def _course(history: History | None) -> str:

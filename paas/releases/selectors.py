@@ -17,6 +17,7 @@ from paas.releases.diff import Contents, Diff, ImageFacts, compare
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseStatus, Tag
 from runtime.errors import Conflict, InvalidInput, NotFound, UserError
 from runtime.git.history import Course, history_between
+from runtime.git.text import short_commit
 
 PARTS = ("code", "config", "ports", "limits", "health")  # what a rollback can restore by itself
 
@@ -164,7 +165,7 @@ def check_not_collected(image: Image, name: str) -> None:
         raise Conflict(
             f"The image of {name} was collected on {image.collected_at:%Y-%m-%d}.",
             hint="A rollback can still restore the settings alone; the code has to be pushed again"
-            + (f": commit {image.commit[:8]}." if image.commit else "."),
+            + (f": commit {short_commit(image.commit)}." if image.commit else "."),
             id="image_collected",
         )
 

@@ -16,7 +16,7 @@ class SourceEntry:
 
 
 class SourceTree(Protocol):
-    """The files of one commit. The same `tree_id` and `time` mean the same bytes."""
+    """The files of one commit, or of an archive. The same `tree_id` and `time` mean the same bytes."""
 
     @property
     def tree_id(self) -> str: ...
@@ -24,8 +24,9 @@ class SourceTree(Protocol):
     def commit(self) -> str: ...
     @property
     def time(self) -> int:
-        """The commit's, as Unix time; every file carries it. With a constant one, a web server that makes its ETag of
-        size and mtime would tell browsers that a changed file of the same size is the one they have."""
+        """The commit's (or of the archive's newest file), as Unix time; every file carries it. With a constant one, a web
+        server that makes its ETag of size and mtime would tell browsers that a changed file of the same size is the one
+        they have."""
         ...
 
     @property
@@ -86,6 +87,7 @@ class BuildRequest:
     build_id: str
     limits: BuildLimits = BuildLimits()
     stack: str = "debian-13"
+    buildpacks: Sequence[str] = ()  # our names, in their order; () = what app.json or the source says
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,15 @@ class Recipe:
 
 
 def read_recipe(request: BuildRequest) -> Recipe:
-    """A Dockerfile in the root (or the one that app.json names) wins, unless app.json names buildpacks.
+    """A Dockerfile in the root (or the one that app.json names) wins, unless the request names buildpacks, or else
+    app.json does.
 
     Process types come from the Procfile; those that a buildpack knows by itself count only when it declares none."""
     source = request.source
     app_json = parse_app_json(source.read("app.json") or b"{}")
     procfile = parse_procfile(source.read("Procfile") or b"")
-    dockerfile = _dockerfile(source, app_json)
+    named = tuple(request.buildpacks) or app_json.buildpacks
+    dockerfile = _dockerfile(source, app_json, named)
     declared = procfile.process_types
     if dockerfile:
         return Recipe(
@@ -53,7 +55,7 @@ def read_recipe(request: BuildRequest) -> Recipe:
             names=("dockerfile",),
             titles=("Dockerfile",),
         )
-    chosen = choose(source, app_json.buildpacks)
+    chosen = choose(source, named)
     plans = tuple(
         pack.plan(
             source,
@@ -92,16 +94,17 @@ def read_recipe(request: BuildRequest) -> Recipe:
     )
 
 
-def _dockerfile(source: SourceTree, app_json: AppJson) -> str:
-    if app_json.buildpacks and app_json.buildpacks != ("dockerfile",):
+def _dockerfile(source: SourceTree, app_json: AppJson, named: tuple[str, ...]) -> str:
+    if named and named != ("dockerfile",):
         return ""
     wanted = app_json.dockerfile or "Dockerfile"
     if any(entry.path == wanted for entry in source.entries()):
         return wanted
-    if app_json.dockerfile or app_json.buildpacks:
+    if app_json.dockerfile or named:
+        who = "app.json asks" if app_json.dockerfile or app_json.buildpacks else "The app's buildpacks ask"
         raise BuildFailed(
-            f"app.json asks for {wanted}, which is not part of the push.",
-            hint="Add it to git, or correct app.json.",
+            f"{who} for {wanted}, which is not part of the push.",
+            hint="Add it to git, or correct what asks for it.",
             id="dockerfile_missing",
         )
     return ""

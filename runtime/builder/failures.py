@@ -26,6 +26,11 @@ FAILURES: Mapping[str, str] = {
     "build_out_of_memory": "A step was killed because it took more memory than it may.",
     "image_too_large": "The image is larger than it may be.",
     "source_too_large": "The source has too many files, or too many bytes.",
+    "source_invalid": "The archive is damaged, of a kind that we don't read, or holds what leads out of it.",
+    "source_checksum": "The archive is not the one whose checksum was given.",
+    "source_gone": "The archive was uploaded too long ago.",
+    "source_refused": "The archive's address is no https URL, or leads into the platform's own network.",
+    "source_unavailable": "The archive could not be fetched from where it should be.",
 }
 
 

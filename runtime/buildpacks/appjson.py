@@ -18,19 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.buildpacks.names import buildpack_name, known_names
 from runtime.errors import BuildFailed
 
-_NAMES = {
-    "python": "python",
-    "heroku/python": "python",
-    "node": "node",
-    "nodejs": "node",
-    "heroku/nodejs": "node",
-    "static": "static",
-    "heroku-community/static": "static",
-    "heroku-community/nginx": "static",
-    "dockerfile": "dockerfile",
-}
 # Dokku's defaults, and the bounds within which a value makes sense: (default, smallest, largest)
 _TIMEOUT = (5.0, 0.1, 600.0)
 _ATTEMPTS = (3.0, 1.0, 1000.0)
@@ -133,9 +123,10 @@ def _buildpacks(given: object) -> tuple[str, ...]:
     for index, entry in enumerate(_list(given or [], "buildpacks")):
         place = f"buildpacks[{index}]"
         name = _text(entry if isinstance(entry, str) else _mapping(entry, place).get("url", ""), place)
-        if name.removeprefix("urn:buildpack:") not in _NAMES:
-            raise _invalid(f'{place} is "{name}"; known are {", ".join(sorted(set(_NAMES.values())))}')
-        names.append(_NAMES[name.removeprefix("urn:buildpack:")])
+        known = buildpack_name(name)
+        if known is None:
+            raise _invalid(f'{place} is "{name}"; known are {known_names()}')
+        names.append(known)
     if len(set(names)) != len(names):
         raise _invalid("buildpacks names one of them twice")
     if "dockerfile" in names and len(names) > 1:

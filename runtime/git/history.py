@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pathlib import Path
 from runtime.git.process import run_git
 from runtime.git.text import plain
 
+_ID = re.compile(r"[0-9a-f]{40}")
 _FORMAT = "%m%x00%H%x00%an%x00%aI%x00%s"
 
 
@@ -41,10 +43,10 @@ class History:
 
 
 def history_between(repository: Path, old: str, new: str, *, limit: int = 100) -> History:
-    """Both are full ids. A repository or a commit that is not there is an answer, too."""
+    """Between full ids; what is none, such as the version of an archive, is unknown here, and so is what is not there."""
     if old == new:
         return History(Course.SAME)
-    if not (repository / "HEAD").is_file():
+    if not (_ID.fullmatch(old) and _ID.fullmatch(new) and (repository / "HEAD").is_file()):
         return History(Course.UNKNOWN)
     span = ("--end-of-options", f"{old}...{new}", "--")
     status, counted = run_git("rev-list", "--left-right", "--count", *span, repository=repository, ok=(0, 128))

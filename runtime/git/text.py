@@ -8,6 +8,7 @@ import unicodedata
 MAX_LINE = 8000
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,32}m")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])?")
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _RESET = "\x1b[0m"
 
 
@@ -22,6 +23,11 @@ def plain(text: str) -> str:
     """One line without control characters, escapes and colours."""
     text = " ".join(_ESCAPE.sub("", text).split())
     return "".join(filter(_is_harmless, text))
+
+
+def short_commit(text: str) -> str:
+    """The part of a commit's id that people compare; what is none, such as the version of an archive, stays whole."""
+    return text[:8] if _ID.fullmatch(text) else text
 
 
 def reason(text: str, limit: int = 400) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -136,8 +137,9 @@ def sparkline(values: Values) -> str:
 
 @register.filter
 def short(identifier: str) -> str:
-    """The part of a digest or commit that people compare: `1a2b3c4d5e6f`."""
-    return identifier.removeprefix("sha256:")[:12]
+    """The part of a digest or commit that people compare: `1a2b3c4d5e6f`. The version of an archive stays whole."""
+    text = identifier.removeprefix("sha256:")
+    return text[:12] if re.fullmatch("[0-9a-f]+", text) else text
 
 
 @register.simple_tag(takes_context=True)

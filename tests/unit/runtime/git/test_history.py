@@ -47,3 +47,4 @@ def test_what_is_not_in_the_repository_is_unknown(work: Work, tmp_path: Path) ->
     assert history_between(work.path / ".git", "0" * 39 + "1", commit).course is Course.UNKNOWN
     assert history_between(tmp_path / "nowhere.git", "1" * 40, commit).course is Course.UNKNOWN
     assert history_between(work.path / ".git", commit, commit).course is Course.SAME
+    assert history_between(work.path / ".git", "main", commit).course is Course.UNKNOWN  # the version of an archive
