@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from paas.api import uploads
 from paas.api.app import api
 
 # Without ninja's page at the root: it would lead to documents that it doesn't serve here.
-urlpatterns = [pattern for pattern in api.urls[0] if getattr(pattern, "name", "") != "api-root"]
+urlpatterns = [
+    *uploads.urlpatterns,
+    *(pattern for pattern in api.urls[0] if getattr(pattern, "name", "") != "api-root"),
+]

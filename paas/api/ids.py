@@ -1,0 +1,15 @@
+"""What stands in a path for a thing."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+NOTHING = UUID(int=0)
+
+
+def uuid_of(text: str) -> UUID:
+    """`NOTHING`, an id that no row has, for what is no id."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return NOTHING
