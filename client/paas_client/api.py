@@ -96,12 +96,13 @@ class Api:
         body: object = None,
         query: Mapping[str, str | int | None] | None = None,
         headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
+        once: bool = False,
     ) -> httpx.Response:
-        """The answer, when it is a good one. Tries again what may be tried again. Raises `Problem`."""
+        """The answer, when it is a good one. Tries again what may be tried again, unless it is to be sent `once`. Raises
+        `Problem`."""
         if not self.token and self._renew is not None:
             self.token, self._renew = self._renew(), None
-        sent = {"Authorization": f"Bearer {self.token}"} if self.token and auth is None else {}
+        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         request = self._client.build_request(
             method,
             path,
@@ -109,11 +110,11 @@ class Api:
             json=body,
             headers={**sent, **(headers or {})},
         )
-        may_repeat = method in IDEMPOTENT or "Idempotency-Key" in request.headers
+        may_repeat = not once and (method in IDEMPOTENT or "Idempotency-Key" in request.headers)
         for attempt in range(1, ATTEMPTS + 1):
             is_last = attempt == ATTEMPTS
             try:
-                answer = self._client.send(request, auth=auth)
+                answer = self._client.send(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
                 raise cannot_connect(self.url, exc) from exc
             except httpx.TransportError as exc:
@@ -123,7 +124,7 @@ class Api:
                 continue
             if answer.is_success:
                 return answer
-            if answer.status_code == 401 and self._renew is not None and auth is None:
+            if answer.status_code == 401 and self._renew is not None:
                 self.token, self._renew = self._renew(), None
                 request.headers["Authorization"] = f"Bearer {self.token}"
                 continue
@@ -134,14 +135,34 @@ class Api:
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
+    def upload(self, url: str, data: bytes) -> None:
+        """To an address that the platform gave for it, and that is secret enough by itself. Raises `Problem`."""
+        try:
+            answer = self._client.put(url, content=data, timeout=httpx.Timeout(600, connect=10))
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise cannot_connect(url, exc) from exc
+        except httpx.TransportError as exc:
+            raise broken(url, exc) from exc
+        if not answer.is_success:
+            raise self.problem(answer)
+
     @contextmanager
-    def stream(self, url: str, *, accept: str = "text/plain", patience: float | None = None) -> Iterator[httpx.Response]:
+    def stream(
+        self,
+        url: str,
+        *,
+        accept: str = ACCEPT,
+        patience: float | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Iterator[httpx.Response]:
         """An answer that comes bit by bit. The token goes to the API's own address alone. Raises `Problem`."""
+        if not self.token and self._renew is not None:
+            self.token, self._renew = self._renew(), None
         is_ours = url.startswith("/") or _origin(url) == _origin(self.url)
         headers = {"Accept": accept} | ({"Authorization": f"Bearer {self.token}"} if is_ours and self.token else {})
         timeout = httpx.Timeout(patience, connect=10)
         try:
-            with self._client.stream("GET", url, headers=headers, timeout=timeout) as answer:
+            with self._client.stream("GET", url, headers=headers, params=query, timeout=timeout) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise self.problem(answer)
@@ -155,14 +176,15 @@ class Api:
         """What an answer that is not a good one means."""
         try:
             body = answer.json()
-            message, hint, id_ = str(body["message"]), str(body.get("hint") or ""), str(body["id"])
+            hint, id_ = str(body.get("hint") or ""), str(body.get("code") or body["id"])
+            message = str(body["message"]).removesuffix(hint).rstrip()  # Heroku's clients show the message alone
         except (ValueError, KeyError, TypeError, AttributeError):
             message, hint, id_ = f"{self.url} answered {answer.status_code} {answer.reason_phrase}.", "", ""
             if answer.status_code < 500:
                 hint = "Is that the address of the platform's API? It looks like https://api.example.com"
         if answer.status_code == 401:
             lead = "Your login is not valid any more." if self.token else "You are not logged in."
-            return UserProblem(lead if id_ in ("unauthorized", "") else message, hint=self._login_hint, id="unauthorized")
+            return UserProblem(lead, hint=self._login_hint, id="unauthorized")
         if answer.status_code == 429 and not hint:
             hint = f"Try again in {_asked_pause(answer):.0f} seconds." if _asked_pause(answer) else "Try again later."
         if answer.status_code < 500:

@@ -17,10 +17,29 @@ from paas_client.session import Session
 
 # The module of each command. Only the one that is asked for is loaded.
 MODULES: dict[str, tuple[str, ...]] = {
+    "apps": ("apps", "apps:branch", "apps:create", "apps:destroy", "apps:transfer", "maintenance:off", "maintenance:on"),
+    "audit": ("audit",),
+    "builds": ("builds", "builds:cancel", "builds:output"),
     "completion": ("completion",),
-    "login": ("login", "logout", "whoami", "platforms", "platforms:use"),
+    "config": (
+        "config", "config:edit", "config:export", "config:get", "config:import", "config:set", "config:unset",
+    ),
+    "credentials": ("keys", "keys:add", "keys:remove", "tokens", "tokens:create", "tokens:revoke"),
+    "deploy": ("deploy",),
+    "formation": ("health", "health:set", "limits", "limits:set"),
+    "login": ("login", "logout", "platforms", "platforms:use", "whoami"),
+    "logs": ("logs",),
+    "people": (
+        "access", "access:add", "access:remove", "access:update",
+        "users", "users:activate", "users:create", "users:deactivate", "users:invite",
+    ),
+    "processes": ("ps", "ps:restart", "ps:scale", "ps:start", "ps:stop"),
+    "releases": ("releases", "releases:diff", "releases:info", "releases:pin", "releases:unpin", "rollback"),
     "remotes": ("git:credentials", "git:remote", "remote:add"),
-}
+    "routing": ("domains", "domains:add", "domains:remove", "ports", "ports:add", "ports:change", "ports:remove"),
+    "run": ("run",),
+    "tags": ("tags", "tags:add", "tags:protect", "tags:remove"),
+}  # fmt: skip
 
 
 def index(modules: Mapping[str, Sequence[str]], package: str) -> dict[str, str]:

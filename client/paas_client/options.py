@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from paas_client.errors import Problem
-from paas_client.session import Session, current
+from paas_client.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,6 +83,10 @@ def app_option(function: F) -> F:
     )(function)
 
 
+def app_argument(name: str) -> Callable[[F], F]:
+    return click.argument(name, metavar="APP", shell_complete=complete_apps)
+
+
 def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
@@ -92,5 +96,3 @@ def email_option(function: F) -> F:
 
 
 no_wait_option = click.option("--no-wait", is_flag=True, help="Don't wait until the release is live.")
-
-__all__ = ["app_option", "command", "complete_apps", "current", "email_option", "json_option", "no_wait_option"]

@@ -16,9 +16,9 @@ import click
 from paas_client import settings, tls
 from paas_client.api import Api, Record, compact
 from paas_client.errors import Problem, UserProblem
-from paas_client.options import command, current, json_option
+from paas_client.options import command, json_option
 from paas_client.output import say, show, show_json, table
-from paas_client.session import RemoteDoor
+from paas_client.session import RemoteDoor, current
 from paas_client.settings import Platform
 from paas_client.transport import Transport
 

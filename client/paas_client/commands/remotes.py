@@ -11,9 +11,9 @@ import click
 
 from paas_client import git
 from paas_client.api import path
-from paas_client.options import command, current
+from paas_client.options import command
 from paas_client.output import say
-from paas_client.session import RemoteDoor
+from paas_client.session import RemoteDoor, current
 
 
 def _remote(app_name: str, remote: str) -> None:
