@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import click
+import httpx
 
 from paas_client import settings
 from paas_client.api import Api
@@ -17,8 +19,7 @@ from paas_client.git import app_of_remotes
 from paas_client.settings import Platform, Settings
 from paas_client.transport import Transport, trust
 
-T = TypeVar("T")
-LOGIN_HINT = "Log in with: paas login"
+MakeTransport = Callable[[str], httpx.BaseTransport]
 
 
 class Door(Protocol):
@@ -40,8 +41,9 @@ class Door(Protocol):
 class RemoteDoor:
     """By the environment, or by what `paas login` wrote."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", transport: MakeTransport = Transport) -> None:
         self._name = name
+        self._transport = transport
 
     @cached_property
     def settings(self) -> Settings:
@@ -84,7 +86,7 @@ class RemoteDoor:
         token = os.environ.get("PAAS_TOKEN") or platform.token
         if not token:
             raise UserProblem(f"You are not logged in at {platform.url}.", hint=self._login, id="not_logged_in")
-        return Api(platform.url, token=token, transport=Transport(ca_file), login_hint=self._login)
+        return Api(platform.url, token=token, transport=self._transport(ca_file), login_hint=self._login)
 
     @property
     def _login(self) -> str:
@@ -104,15 +106,16 @@ class RemoteDoor:
 class Session:
     """One run of the command line."""
 
-    def __init__(self, local: Door | None = None) -> None:
+    def __init__(self, local: Door | None = None, transport: MakeTransport = Transport) -> None:
         self._local = local
+        self.transport = transport  # to a platform whose CA is in this file
         self.platform_name = ""
 
     @cached_property
     def door(self) -> Door:
         """Root's own, unless another platform is asked for."""
         wants_other = self.platform_name or os.environ.get("PAAS_URL") or os.environ.get("PAAS_PLATFORM")
-        return RemoteDoor(self.platform_name) if wants_other or self._local is None else self._local
+        return RemoteDoor(self.platform_name, self.transport) if wants_other or self._local is None else self._local
 
     @cached_property
     def api(self) -> Api:

@@ -52,6 +52,12 @@ def get_app(user: User, identity: str, role: Role = Role.VIEWER) -> App:
     return app
 
 
+def removal_of(user: User, app_id: UUID) -> App | None:
+    """The app of that id while it is being removed, for whoever may remove it; nobody else sees it any more."""
+    app = App.objects.select_related("owner", "current_release").filter(pk=app_id, destroyed_at__isnull=False).first()
+    return app if app is not None and (role_in(app, user) or 0) >= Role.OWNER else None
+
+
 def is_id(identity: str) -> bool:
     """A UUID as the API writes it; longer than any name of an app."""
     return UUID_TEXT.fullmatch(identity) is not None

@@ -1,79 +1,17 @@
-"""apps, apps:branch, apps:create, apps:destroy, maintenance:on, maintenance:off."""
+"""apps:branch, maintenance:on, maintenance:off."""
 
 from __future__ import annotations
 
-import time
 from typing import TextIO
 
 import click
 
 from paas.accounts.selectors import first_admin
 from paas.apps import services
-from paas.apps.models import App
-from paas.apps.selectors import apps_visible_to, git_url, url
-from paas.cli.common import app_option, find_app, json_option, show_json, table
+from paas.cli.common import app_option, find_app
 from paas.cli.machine import host_command
-from runtime.errors import InvalidInput, PlatformError
+from runtime.errors import InvalidInput
 from runtime.router.document import MAX_PAGE_BYTES
-
-
-@host_command("apps")
-@json_option
-def list_apps(as_json: bool) -> None:
-    """List the apps."""
-    apps = apps_visible_to(first_admin()).select_related("current_release", "owner")
-    if as_json:
-        show_json(
-            [
-                {
-                    "id": app.id,
-                    "name": app.name,
-                    "url": url(app),
-                    "git_url": git_url(app.name),
-                    "owner": app.owner.email,
-                    "release": app.current_release.version if app.current_release else None,
-                    "maintenance": app.maintenance,
-                }
-                for app in apps
-            ]
-        )
-        return
-    table(
-        ((app.name, f"v{app.current_release.version}" if app.current_release else "–", url(app)) for app in apps),
-        ("app", "release", "address"),
-    )
-    if not apps:
-        click.echo(f"No apps yet. Push one: git push {git_url('my-app')} main", err=True)
-
-
-@host_command("apps:create")
-@click.argument("name")
-def create(name: str) -> None:
-    """Create an app before its first push."""
-    app = services.create_app(name=name, by=first_admin())
-    click.echo(f"Created {app.name}. Push to it: git push {git_url(app.name)} main", err=True)
-
-
-@host_command("apps:destroy")
-@click.argument("name")
-@click.option("--confirm", default="", help="The app's name again.")
-def destroy(name: str, confirm: str) -> None:
-    """Remove an app with everything it has. There is no way back."""
-    app = find_app(name)
-    if not confirm:
-        confirm = click.prompt(f"This destroys {name}, its releases and its code. Type its name to confirm", err=True)
-    if confirm != name:
-        raise InvalidInput(f"{confirm!r} is not {name!r}. Nothing was destroyed.")
-    click.echo(f"Destroying {name}… ", nl=False, err=True)
-    services.destroy_app(app, by=first_admin())
-    deadline = time.monotonic() + 90
-    while App.objects.filter(pk=app.pk).exists():
-        if time.monotonic() > deadline:
-            raise PlatformError(
-                f"{name} is still being removed.", hint="It goes on in the background; is the platform up? bin/up"
-            )
-        time.sleep(0.1)
-    click.echo("done", err=True)
 
 
 @host_command("apps:branch")
@@ -119,4 +57,4 @@ def maintenance_off(app_name: str) -> None:
     _maintenance(app_name, False)
 
 
-COMMANDS = [list_apps, create, deploy_branch, destroy, maintenance_on, maintenance_off]
+COMMANDS = [deploy_branch, maintenance_on, maintenance_off]

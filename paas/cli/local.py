@@ -78,7 +78,7 @@ class LocalDoor:
 
     @cached_property
     def platform(self) -> Platform:
-        return Platform(name=self._env.domain, url=self._env.address("api"), git_host=self._git_host)
+        return Platform(name=self._env.domain, url=self._env.api_url, git_host=self._git_host)
 
     @property
     def _git_host(self) -> str:
@@ -116,14 +116,15 @@ class LocalDoor:
 
     def git_hosts(self) -> set[str]:
         https = self._env.address("git", "https").partition("://")[2]
-        return {self._git_host, https, f"git.{self._env.domain}"}
+        own = {f"localhost:{self._env.api_port}"} if self._env.api_port else set()
+        return {self._git_host, https, f"git.{self._env.domain}"} | own
 
     def trust(self) -> ssl.SSLContext:
-        """The platform's own CA besides those of the system."""
+        """The platform's own CA, and what the operator gave instead of its certificate, besides those of the system."""
         context = transport.trust("")
-        own = self._env.home / "certs" / "ca.pem"
-        if own.exists():
-            context.load_verify_locations(own)
+        for file in (self._env.ca_file, self._env.tls_certificate):
+            if file is not None and file.exists():
+                context.load_verify_locations(file)
         return context
 
 

@@ -22,7 +22,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 # Not moved to the API yet: these load the platform's code.
 SERVICES: dict[str, tuple[str, ...]] = {
-    "apps": ("apps", "apps:branch", "apps:create", "apps:destroy", "maintenance:off", "maintenance:on"),
+    "apps": ("apps:branch", "maintenance:off", "maintenance:on"),
     "builds": ("builds", "builds:cancel", "builds:output"),
     "config": (
         "config", "config:edit", "config:export", "config:get", "config:import", "config:set", "config:unset",

@@ -20,7 +20,6 @@ from paas_client.options import command, json_option
 from paas_client.output import say, show, show_json, table
 from paas_client.session import RemoteDoor, current
 from paas_client.settings import Platform
-from paas_client.transport import Transport
 
 DAYS = 90
 BROWSER_SECONDS = 300
@@ -55,14 +54,15 @@ def login(  # noqa: PLR0917  # click passes them by name
     ca = _ca(
         address, chosen, ca_file or os.environ.get("PAAS_CA_FILE") or (before.ca_file if before else ""), fingerprint
     )
-    anonymous = Api(address, transport=Transport(ca))
+    make = current().transport
+    anonymous = Api(address, transport=make(ca))
     if token is not None:
         grant: Record = {"token": sys.stdin.readline().strip() if token == "-" else token}  # noqa: S105
     elif email is None and _wants_browser(browser):
         grant = _by_browser(anonymous, forced=bool(browser)) or _by_password(anonymous, None, days)
     else:
         grant = _by_password(anonymous, email, days)
-    api = Api(address, token=grant["token"], transport=Transport(ca))
+    api = Api(address, token=grant["token"], transport=make(ca))
     account = api.get("/account")
     settings.save(
         known.with_platform(
@@ -133,7 +133,7 @@ def _ca(address: str, name: str, given: str, fingerprint: str | None) -> str:
 def _is_trusted(address: str) -> bool:
     """Whether the CAs of this system vouch for it."""
     try:
-        Api(address, transport=Transport()).send("GET", CA_PATH)
+        Api(address, transport=current().transport("")).send("GET", CA_PATH)
     except Problem as exc:
         if exc.id == "untrusted_certificate":
             return False

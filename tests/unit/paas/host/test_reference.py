@@ -13,4 +13,4 @@ def test_every_setting_is_in_the_reference():
 
 def test_every_command_is_in_the_reference():
     text = (REFERENCE / "cli.md").read_text()
-    assert [name for name in paas.commands if f"`{name}" not in text] == []
+    assert [name for name in paas.sources if f"`{name}" not in text] == []
