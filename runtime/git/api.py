@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+Service = Literal["git-receive-pack", "git-upload-pack"]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}?"  # of a repository, in front of ".git": what may be asked for at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Access:
 
 
 class Stream(Protocol):
-    """What a transport gives the protocol: HTTP in web.py, an SSH channel elsewhere."""
+    """What a transport gives the protocol: HTTP in web.py, the channel of an SSH server."""
 
     def recv(self, limit: int) -> bytes | None:
         """1 to `limit` bytes, b"" at the end; None: nothing within the last few ten milliseconds, ask again.

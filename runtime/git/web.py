@@ -15,11 +15,11 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 from runtime.errors import Conflict, Failure, Forbidden, NotFound, PlatformError, UserError
-from runtime.git.api import Access
+from runtime.git.api import NAME, Access, Service
 from runtime.git.fetch import UploadPack, is_version_2
 from runtime.git.receive import ClientGone, ProtocolError, receive_pack, send_receive_pack_refs
 
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Service = Literal["git-receive-pack", "git-upload-pack"]
 Identity = TypeVar("Identity")
 
-_ROUTE = re.compile(r"/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(?:\.git)?/(info/refs|git-receive-pack|git-upload-pack)")
+_ROUTE = re.compile(rf"/({NAME})(?:\.git)?/(info/refs|git-receive-pack|git-upload-pack)")
 _SERVICES: dict[str, Service] = {"git-receive-pack": "git-receive-pack", "git-upload-pack": "git-upload-pack"}
 _NO_CACHE = [("Cache-Control", "no-cache, max-age=0, must-revalidate"), ("Expires", "Fri, 01 Jan 1980 00:00:00 GMT")]
 _MAX_FETCH_REQUEST = 32 * 1024 * 1024  # the list of what a client has; the longest seen are below 1 MiB
