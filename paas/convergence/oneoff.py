@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from django.conf import settings
 
 from paas.apps.models import App
 from paas.convergence.spec import app_spec, environment
+from paas.formation.selectors import DEFAULT_CPU_SHARES, formation
 from paas.releases.models import Release
 from paas.wiring import applier, image_reference
 from runtime.engine.api import ContainerSpec
@@ -23,12 +25,24 @@ def one_off_container(
     number: int = 0,
     is_attached: bool = False,
     has_terminal: bool = False,
+    own_environment: Mapping[str, str] | None = None,
+    limits_of: str = "",
+    window: tuple[int, int] | None = None,
 ) -> ContainerSpec:
-    """`command` is given to the image's launcher, or to a shell where there is none. What a terminal shows is no log."""
+    """`command` is given to the image's launcher, or to a shell where there is none. What a terminal shows is no log.
+    `limits_of`: a process type of the release. `window`: rows and columns of the terminal."""
     assert release.image is not None
-    own = {"PAAS_INSTANCE": f"{kind}.{number}"} if number else {}
+    own = {"TERM": "xterm-256color"} if has_terminal else {}
+    own |= own_environment or {}
+    if number:
+        own["PAAS_INSTANCE"] = f"{kind}.{number}"
+    like = next((each for each in formation(app, release) if each.process == limits_of), None)
+    labels = {INDEX: str(number)} if number else {}
     if has_terminal:
-        own["TERM"] = "xterm-256color"
+        labels[LOGS] = "no"
+    if window is not None:
+        # Engines before 23 take no size for a terminal that has not begun, and afterwards the program may have asked.
+        command = f"stty rows {window[0]} cols {window[1]} 2>/dev/null; {command}"
     process = ProcessSpec(
         process=kind,
         quantity=1,
@@ -36,11 +50,9 @@ def one_off_container(
         command=("run", command),
         environment={**environment(app, release, 0), **own},
         release=release.version,
-        memory_bytes=settings.ENV.app_memory_bytes,
+        memory_bytes=like.memory_bytes if like else settings.ENV.app_memory_bytes,
+        cpu_shares=like.cpu_shares if like else DEFAULT_CPU_SHARES,
     )
-    labels = {INDEX: str(number)} if number else {}
-    if has_terminal:
-        labels[LOGS] = "no"
     container = applier().one_off_spec(
         app_spec(app, release),
         process,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from paas.core.crypto import EncryptedJSONField
 from paas.core.models import BaseModel
 
 
@@ -31,6 +32,10 @@ class Run(BaseModel):
     # Somebody holds its terminal or pipes; it ends with them, and has no deadline.
     is_attached = models.BooleanField(default=False)
     has_terminal = models.BooleanField(default=False)
+    # Beside the app's config; and the process type whose limits it gets, "" for the platform's.
+    environment = EncryptedJSONField(default=dict)
+    process = models.CharField(max_length=63, blank=True)
+    timeout_seconds = models.PositiveIntegerField(null=True)  # None: the platform's, which is none for those attached
     status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.PENDING)
     container_id = models.CharField(max_length=80, blank=True)
     exit_code = models.IntegerField(null=True)

@@ -6,10 +6,13 @@ down, and the sweep looks anyway, at deadlines and at what a worker that died le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -17,14 +20,17 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from paas.accounts.models import User
 from paas.apps.models import App
 from paas.convergence.oneoff import one_off_container
 from paas.convergence.spec import app_spec
-from paas.core import audit
+from paas.core import audit, redis
 from paas.core.queue import send
 from paas.core.redis import announce_change, wait_until_collected
+from paas.formation.selectors import formation
+from paas.formation.services import unknown_process
 from paas.releases.models import Release
 from paas.releases.selectors import current_release
 from paas.runs.models import ACTIVE, Run, RunStatus
@@ -42,20 +48,41 @@ MOST_AT_ONCE = 5
 KEEP = 200
 GRACE_SECONDS = 10
 LOST_AFTER = timedelta(minutes=2)  # a worker that said it would start it, and did not
+MOST_ATTACHED = 25
+COME_SECONDS = 60  # within which somebody comes for a terminal that was promised
+BEAT_SECONDS = 20.0
+LONGEST_SECONDS = 24 * 3600
+MAX_VARIABLES = 100
+MAX_VALUE = 32 * 1024
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What may be asked for beside the command."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: str = ""  # the process type whose limits it gets
+    timeout_seconds: int | None = None
+
+
+PLAIN = Wishes()
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
+    run: Run
     attached: Attached
     container_id: str
 
-    def wait(self) -> int:
-        return engine().wait(self.container_id).code
+    def wait(self, timeout_seconds: float | None = None) -> int:
+        """Its exit code. Raises `TimeoutError`."""
+        return engine().wait(self.container_id, timeout_seconds=timeout_seconds).code
 
 
-def start_run(app: App, command: str, *, by: User) -> Run:
+def start_run(app: App, command: str, *, by: User, wishes: Wishes = PLAIN) -> Run:
     """In the background. Raises `InvalidInput`, or `Conflict` before the first deploy and when too many run already."""
-    run = _create(app, command, by=by)
+    run = _create(app, command, by=by, wishes=wishes)
     run_id = str(run.pk)
     transaction.on_commit(lambda: send("runs.begin", run_id))
     return run
@@ -72,24 +99,72 @@ def stop_run(run: Run, *, by: User) -> None:
         transaction.on_commit(lambda: send("runs.settle", container_id) if container_id else None)
 
 
+def promise_run(app: App, command: str, *, by: User, terminal: bool, wishes: Wishes = PLAIN) -> Run:
+    """It begins when somebody comes for its terminal or pipes: `attach_to`. Raises like `start_run`."""
+    return _create(app, command, by=by, is_attached=True, has_terminal=terminal, wishes=wishes)
+
+
 @contextmanager
-def attached_run(app: App, command: str, *, by: User, terminal: bool) -> Iterator[Session]:
-    """Started and attached to; gone at the end, however that comes."""
-    run = _create(app, command, by=by, is_attached=True, has_terminal=terminal)
-    _claim(run)
+def attached_run(
+    app: App,
+    command: str,
+    *,
+    by: User,
+    terminal: bool,
+    window: tuple[int, int] | None = None,
+    wishes: Wishes = PLAIN,
+) -> Iterator[Session]:
+    """Started and attached to; gone at the end, however that comes. `window`: rows and columns of the terminal."""
+    run = promise_run(app, command, by=by, terminal=terminal, wishes=wishes)
+    with attach_to(run, window=window) as session:
+        yield session
+
+
+@contextmanager
+def attach_to(run: Run, *, window: tuple[int, int] | None = None) -> Iterator[Session]:
+    """Begin a run that was promised. Raises `Conflict` when it has begun, or is over."""
+    if not _claim(run):
+        raise Conflict(f"Run {run.number} has begun already, or is over.", id="run_finished")
     container_id = ""
     try:
-        container_id = _make_container(run)
-        with engine().attach(container_id) as attached:
-            engine().start(container_id)
-            yield Session(attached, container_id)
+        with _beating(run):
+            container_id = _make_container(run, window if run.has_terminal else None)
+            with engine().attach(container_id) as attached:
+                engine().start(container_id)
+                log.info("run_started", app=run.app.name, run=run.number)
+                yield Session(run, attached, container_id)
     except Failure as exc:
         _finish(run, RunStatus.FAILED, reason=exc.message)
         raise
     finally:
         if container_id:
-            _conclude(run, container_id)
+            _conclude(run, container_id, is_overdue=_is_overdue(run))
         _finish(run, RunStatus.STOPPED, reason="Whoever started it went away.")
+
+
+@contextmanager
+def _beating(run: Run) -> Iterator[None]:
+    """The sweep sees by this that somebody holds the run's terminal, and ends it when that process has died."""
+    done = threading.Event()
+
+    def beat() -> None:
+        with suppress(RedisError):
+            redis.client().set(_beat_key(run), 1, ex=int(BEAT_SECONDS * 3))
+
+    def go_on() -> None:
+        while not done.wait(BEAT_SECONDS):
+            beat()
+
+    beat()
+    threading.Thread(target=go_on, daemon=True, name=f"beat of run {run.number}").start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _beat_key(run: Run) -> str:
+    return f"paas:run:{run.pk}:held"
 
 
 def begin(run_id: str | UUID) -> None:
@@ -120,8 +195,12 @@ def settle(container_id: str) -> None:
     is_overdue = _is_overdue(run) and _is_running(container_id)
     if run.stop_requested_at is not None or is_overdue:
         _stop(container_id)
-    if not run.is_attached:  # whoever is attached does the rest
+    if not run.is_attached or not _is_held(run):  # whoever is attached does the rest
         _conclude(run, container_id, is_overdue=is_overdue)
+
+
+def _is_held(run: Run) -> bool:
+    return bool(redis.client().exists(_beat_key(run)))
 
 
 def sweep() -> None:
@@ -130,7 +209,10 @@ def sweep() -> None:
     containers = None
     for run in Run.objects.filter(status__in=ACTIVE).select_related("app"):
         if run.status == RunStatus.PENDING:
-            if run.created_at < now - timedelta(seconds=20):
+            if run.is_attached and run.created_at < now - timedelta(seconds=COME_SECONDS):
+                reason = f"Nobody came for its terminal within {COME_SECONDS} seconds."
+                _finish(run, RunStatus.FAILED, reason=reason, only=RunStatus.PENDING)
+            elif not run.is_attached and run.created_at < now - timedelta(seconds=20):
                 send("runs.begin", str(run.pk))
             continue
         if containers is None:
@@ -139,11 +221,26 @@ def sweep() -> None:
         if container is None:
             if run.started_at is None or run.started_at < now - LOST_AFTER:
                 _finish(run, RunStatus.FAILED, reason="Its container is gone; nobody saw how it ended.")
-        elif container.state is State.EXITED or _is_overdue(run) or run.stop_requested_at is not None:
+        elif container.state is State.EXITED or _is_overdue(run) or run.stop_requested_at is not None or _is_left(run):
             send("runs.settle", run.container_id)
 
 
-def _create(app: App, command: str, *, by: User, is_attached: bool = False, has_terminal: bool = False) -> Run:
+def _is_left(run: Run) -> bool:
+    """The process that held its terminal has died: no sign of it at two looks in a row, as Redis may have been away."""
+    if not run.is_attached or _is_held(run):
+        return False
+    return redis.count_up(f"run-left:{run.pk}", lifetime_seconds=100) > 1
+
+
+def _create(
+    app: App,
+    command: str,
+    *,
+    by: User,
+    is_attached: bool = False,
+    has_terminal: bool = False,
+    wishes: Wishes = PLAIN,
+) -> Run:
     command = command.strip()
     if not command:
         raise InvalidInput(
@@ -156,12 +253,15 @@ def _create(app: App, command: str, *, by: User, is_attached: bool = False, has_
         release = current_release(app)
         if release is None or release.image is None:
             raise Conflict(f"{app.name} has nothing to run yet.", hint="Push some code first.", id="nothing_deployed")
-        if app.runs.filter(status__in=ACTIVE, is_attached=False).count() >= MOST_AT_ONCE and not is_attached:
+        _check_wishes(app, release, wishes)
+        most = MOST_ATTACHED if is_attached else MOST_AT_ONCE
+        if app.runs.filter(status__in=ACTIVE, is_attached=is_attached).count() >= most:
             raise Conflict(
-                f"{MOST_AT_ONCE} commands of {app.name} are running already.",
+                f"{most} commands of {app.name} are running already.",
                 hint="Wait for one of them to end, or stop one.",
                 id="too_many_runs",
             )
+        environment: Any = dict(wishes.environment)  # a field of JSON
         number = (app.runs.aggregate(last=Max("number"))["last"] or 0) + 1
         run = Run.objects.create(
             app=app,
@@ -172,6 +272,9 @@ def _create(app: App, command: str, *, by: User, is_attached: bool = False, has_
             door=audit.door(),
             is_attached=is_attached,
             has_terminal=has_terminal,
+            environment=environment,
+            process=wishes.process,
+            timeout_seconds=wishes.timeout_seconds,
         )
         audit.record(
             "run.create",
@@ -187,6 +290,24 @@ def _create(app: App, command: str, *, by: User, is_attached: bool = False, has_
     return run
 
 
+def _check_wishes(app: App, release: Release, wishes: Wishes) -> None:
+    """Raises `InvalidInput`."""
+    if len(wishes.environment) > MAX_VARIABLES:
+        raise InvalidInput(f"A run takes at most {MAX_VARIABLES} variables of its own.", id="invalid_environment")
+    for name, value in wishes.environment.items():
+        if not NAME.fullmatch(name) or "\0" in value or len(value) > MAX_VALUE:
+            raise InvalidInput(
+                f"The variable {name[:40]!r} can't be set.",
+                hint="Names are letters, digits and underscores; values are text of at most 32 KiB.",
+                id="invalid_environment",
+            )
+    known = [process.process for process in formation(app, release)]
+    if wishes.process and wishes.process not in known:
+        raise unknown_process(app, wishes.process, known)
+    if wishes.timeout_seconds is not None and not 0 < wishes.timeout_seconds <= LONGEST_SECONDS:
+        raise InvalidInput(f"A run may take from 1 to {LONGEST_SECONDS} seconds.", id="invalid_time_to_live")
+
+
 def _claim(run: Run) -> bool:
     run.status, run.started_at = RunStatus.RUNNING, timezone.now()
     pending = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
@@ -196,7 +317,7 @@ def _claim(run: Run) -> bool:
     return claimed
 
 
-def _make_container(run: Run) -> str:
+def _make_container(run: Run, window: tuple[int, int] | None = None) -> str:
     """Created, not started: its id is in the row before anything happens."""
     release: Release | None = run.release
     if release is None or release.image is None:
@@ -209,6 +330,9 @@ def _make_container(run: Run) -> str:
         number=run.number,
         is_attached=run.is_attached,
         has_terminal=run.has_terminal,
+        own_environment=run.environment,
+        limits_of=run.process,
+        window=window,
     )
     applier().ensure_network(app_spec(run.app, release))
     engine().pull(spec.image)
@@ -235,7 +359,7 @@ def _conclude(run: Run, container_id: str, *, is_overdue: bool = False) -> None:
     if run.stop_requested_at is not None:
         _finish(run, RunStatus.STOPPED, exit_code=end.code, reason="Stopped by hand.")
     elif is_overdue:
-        seconds = settings.ENV.run_timeout_seconds
+        seconds = run.timeout_seconds or settings.ENV.run_timeout_seconds
         _finish(run, RunStatus.FAILED, exit_code=end.code, reason=f"It was stopped after {seconds} seconds.")
     elif end.code:
         why = "it ran out of memory" if end.oom_killed else exit_meaning(end.code)
@@ -249,7 +373,9 @@ def _finish(
 ) -> bool:
     """False when it had ended already."""
     active = Run.objects.filter(pk=run.pk, status__in=(only,) if only else ACTIVE)
-    finished = active.update(status=status, exit_code=exit_code, reason=reason, finished_at=timezone.now())
+    finished = active.update(
+        status=status, exit_code=exit_code, reason=reason, finished_at=timezone.now(), environment={}
+    )
     if finished:
         announce_change(run.app_id)
         log.info("run_ended", app=run.app.name, run=run.number, status=status.value, exit_code=exit_code)
@@ -257,9 +383,10 @@ def _finish(
 
 
 def _is_overdue(run: Run) -> bool:
-    if run.started_at is None or run.is_attached:
+    if run.started_at is None or (run.is_attached and run.timeout_seconds is None):
         return False
-    return timezone.now() > run.started_at + timedelta(seconds=settings.ENV.run_timeout_seconds)
+    seconds = run.timeout_seconds or settings.ENV.run_timeout_seconds
+    return timezone.now() > run.started_at + timedelta(seconds=seconds)
 
 
 def _is_running(container_id: str) -> bool:

@@ -100,6 +100,11 @@ class MemoryEngine:
         with self._changed:
             self._end(self._find(container_id), exit_code, oom_killed=oom_killed)
 
+    def window(self, container_id: str) -> tuple[int, int] | None:
+        """Rows and columns that its terminal was given."""
+        with self._changed:
+            return self._find(container_id).size
+
     @property
     def available(self) -> bool:
         return self._available
@@ -492,29 +497,30 @@ class MemoryEngine:
 
 
 class _Attachment:
-    """A pipe carries one byte for each waiting chunk, so that `fileno` can be polled."""
+    """`fileno` can be polled: it is readable once for each waiting chunk, and for the end; it always takes input."""
 
     def __init__(self, engine: MemoryEngine, process: _Process) -> None:
         self._engine = engine
         self._process = process
         self._chunks: deque[tuple[str, bytes]] = deque()
-        self._reader, self._writer = os.pipe()
+        self._count = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
         self._ended = False
 
     def fileno(self) -> int:
-        return self._reader
+        return self._count
 
     def send(self, data: bytes) -> None:
         self._engine.feed(self._process, data)
 
     def receive(self, size: int = 65536) -> tuple[str, bytes]:
-        if not os.read(self._reader, 1) and not self._chunks:
+        os.eventfd_read(self._count)
+        if not self._chunks:
+            os.eventfd_write(self._count, 1)  # the end stays
             return "stdout", b""
         stream, data = self._chunks.popleft()
         if len(data) > size:
             self._chunks.appendleft((stream, data[size:]))
-            if not self._ended:
-                os.write(self._writer, b".")
+            os.eventfd_write(self._count, 1)
         return stream, data[:size]
 
     def close_stdin(self) -> None:
@@ -526,16 +532,16 @@ class _Attachment:
     def put(self, stream: str, data: bytes) -> None:
         if not self._ended:
             self._chunks.append((stream, data))
-            os.write(self._writer, b".")
+            os.eventfd_write(self._count, 1)
 
     def end(self) -> None:
         if not self._ended:
             self._ended = True
-            os.close(self._writer)
+            os.eventfd_write(self._count, 1)
 
     def close(self) -> None:
         self.end()
-        os.close(self._reader)
+        os.close(self._count)
 
 
 def _carries(own: Mapping[str, str], wanted: Mapping[str, str] | Sequence[str]) -> bool:

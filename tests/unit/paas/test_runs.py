@@ -15,9 +15,12 @@ from paas import wiring
 from paas.accounts.models import User
 from paas.apps.models import App, Role
 from paas.apps.services import add_collaborator
+from paas.core import redis
 from paas.core.models import AuditEvent
+from paas.formation.services import set_limits
 from paas.runs import services
 from paas.runs.models import Run, RunStatus
+from paas.runs.rendezvous import claim_terminal, promise_terminal
 from paas.wiring import image_reference
 from runtime.engine.memory import Behaviour, MemoryEngine
 from runtime.errors import Conflict, InvalidInput
@@ -186,6 +189,102 @@ def test_an_attached_run_ends_with_whoever_holds_it(world: SimpleNamespace, app:
         raise KeyboardInterrupt
     assert app.runs.get().is_finished
     assert containers(world) == []
+
+
+def test_a_run_has_variables_and_limits_of_its_own(world: SimpleNamespace, app: App):
+    make_live(make_config(app, GREETING="Hello", WHO="all"))
+    make_live(set_limits(app, {"web": {"memory_bytes": 256 * 1024 * 1024}}, by=app.owner))
+    wishes = services.Wishes({"WHO": "you"}, process="web", timeout_seconds=30)
+    run = services.start_run(app, "bin/work", by=app.owner, wishes=wishes)
+    services.begin(run.pk)
+    spec = world.engine.started[-1]
+    assert (spec.environment["GREETING"], spec.environment["WHO"]) == ("Hello", "you")
+    assert spec.limits.memory_bytes == 256 * 1024 * 1024
+    Run.objects.filter(pk=run.pk).update(started_at=timezone.now() - timedelta(seconds=31))
+    run.refresh_from_db()
+    services.settle(run.container_id)
+    run.refresh_from_db()
+    assert (run.status, run.reason) == (RunStatus.FAILED, "It was stopped after 30 seconds.")
+    assert run.environment == {}  # it may have held secrets
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        services.Wishes({"1A": "x"}),
+        services.Wishes({"A": "x\0"}),
+        services.Wishes({"A": "x" * 40_000}),
+        services.Wishes({f"A{n}": "x" for n in range(101)}),
+        services.Wishes(process="nosuch"),
+        services.Wishes(timeout_seconds=0),
+        services.Wishes(timeout_seconds=10**6),
+    ],
+)
+def test_wishes_that_can_not_be_met_are_refused(app: App, wishes: services.Wishes):
+    with pytest.raises(InvalidInput):
+        services.start_run(app, "ls", by=app.owner, wishes=wishes)
+    assert not app.runs.exists()
+
+
+def test_a_terminal_begins_with_the_size_of_the_clients(world: SimpleNamespace):
+    app = deployed(world, Behaviour(exit_code=0))
+    with services.attached_run(app, "top", by=app.owner, terminal=True, window=(30, 100)) as session:
+        session.wait()
+    assert world.engine.started[-1].command == ("run", "stty rows 30 cols 100 2>/dev/null; top")
+    assert app.runs.get().command == "top"
+
+
+def test_a_promised_terminal_is_for_whoever_knows_its_secret_and_for_once(world: SimpleNamespace):
+    app = deployed(world, Behaviour(exit_code=0))
+    run = services.promise_run(app, "bash", by=app.owner, terminal=True)
+    secret = promise_terminal(run)
+    assert claim_terminal("f" * 64) is None
+    claimed = claim_terminal(secret)
+    assert claimed == run
+    assert claim_terminal(secret) is None
+    with services.attach_to(claimed) as session:
+        assert session.wait() == 0
+    with pytest.raises(Conflict), services.attach_to(claimed):
+        pass
+
+
+def test_a_terminal_that_nobody_comes_for_is_given_up(world: SimpleNamespace, app: App, sent_tasks):
+    run = services.promise_run(app, "bash", by=app.owner, terminal=True)
+    services.sweep()
+    run.refresh_from_db()
+    assert run.status == RunStatus.PENDING
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(seconds=61))
+    services.sweep()
+    run.refresh_from_db()
+    assert (run.status, run.reason) == (RunStatus.FAILED, "Nobody came for its terminal within 60 seconds.")
+    assert sent_tasks == []
+    with pytest.raises(Conflict), services.attach_to(run):
+        pass
+
+
+def test_a_terminal_whose_holder_died_is_ended_by_the_second_look(world: SimpleNamespace, app: App, sent_tasks):
+    with services.attached_run(app, "bash", by=app.owner, terminal=True) as session:
+        services.sweep()
+        services.sweep()
+        assert sent_tasks == []  # somebody holds it
+        redis.client().delete(f"paas:run:{session.run.pk}:held")
+        services.sweep()
+        assert sent_tasks == []  # Redis may have been away
+        services.sweep()
+        assert sent_tasks == [("runs.settle", (session.container_id,))]
+        services.settle(session.container_id)
+        run = app.runs.get()
+        assert (run.status, run.exit_code, containers(world)) == (RunStatus.FAILED, 143, [])
+
+
+def test_an_attached_run_with_a_deadline_is_stopped_at_it(world: SimpleNamespace, app: App):
+    wishes = services.Wishes(timeout_seconds=30)
+    with services.attached_run(app, "bash", by=app.owner, terminal=True, wishes=wishes) as session:
+        Run.objects.update(started_at=timezone.now() - timedelta(seconds=31))
+        session.run.refresh_from_db()
+        services.settle(session.container_id)
+        assert session.wait() == 143
+    assert app.runs.get().reason == "It was stopped after 30 seconds."
 
 
 def test_only_so_many_run_at_once_and_only_so_many_are_kept(world: SimpleNamespace, app: App, monkeypatch):
