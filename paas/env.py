@@ -197,6 +197,11 @@ class Env:
         return self.home / "certs" / "platform.key", self.home / "certs" / "platform.pem"
 
     @property
+    def ssh_host_key(self) -> Path:
+        """Beside it, with `.pub` behind its name, is its public half."""
+        return self.home / "certs" / "ssh_host_ed25519_key"
+
+    @property
     def run_dir(self) -> Path:
         """Unix sockets: web.sock, git.sock, streams.sock, redis.sock."""
         return self.home / "run"

@@ -93,6 +93,11 @@ def get_key(user: User, key_id: UUID) -> SSHKey:
     return key
 
 
+def active_key(fingerprint: str) -> SSHKey | None:
+    """Whose user is active, or None."""
+    return SSHKey.objects.select_related("user").filter(fingerprint=fingerprint, user__is_active=True).first()
+
+
 def get_session(user: User, session_id: UUID) -> Session:
     """Of the user's own. Raises `NotFound`."""
     session = user.sessions.filter(pk=session_id).first()

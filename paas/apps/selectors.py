@@ -242,6 +242,11 @@ def url(app: App) -> str:
     return str(settings.ENV.address(app.name))
 
 
+def git_ssh_url(name: str) -> str:
+    """The git remote over SSH; "" when that is off."""
+    return f"{settings.ENV.ssh_url}/{name}.git" if settings.ENV.ssh_url else ""
+
+
 def git_url(name: str) -> str:
     """The git remote of an app of that name."""
     return f"{settings.ENV.address('git')}/{name}.git"

@@ -12,6 +12,7 @@ import click
 from paas.accounts.selectors import first_admin
 from paas.apps.models import App
 from paas.apps.selectors import get_app
+from paas.core.text import columns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,18 +39,8 @@ def _plain(value: object) -> str:
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str]) -> None:
     """Columns aligned; an empty table prints nothing."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    if not cells:
-        return
-    widths = [max(len(line[n]) for line in [list(heads), *cells]) for n in range(len(heads))]
-    for line in [list(heads), *cells]:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _text(cell: object) -> str:
-    if cell is None:
-        return ""
-    return cell.strftime("%Y-%m-%d %H:%M:%S") if isinstance(cell, datetime) else str(cell)
+    for line in columns(rows, heads):
+        click.echo(line)
 
 
 def assignments(pairs: Iterable[str]) -> Mapping[str, str]:

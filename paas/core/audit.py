@@ -1,4 +1,4 @@
-"""Record one audit event for each change. The door (cli, git, dashboard, system) is bound at the edge."""
+"""Record one audit event for each change. The door (cli, git, ssh, dashboard, system) is bound at the edge."""
 
 from __future__ import annotations
 

@@ -93,6 +93,10 @@ def write_configurations(env: Env) -> None:
 
 def process_names(env: Env) -> list[str]:
     """The processes of the Procfile that this platform runs itself."""
-    external = {"redis": env.external_redis, "registry": env.external_registry}
-    every = ("redis", "registry", "router", "web", "git", "streams", "worker", "builder", "agent")
-    return [name for name in every if not external.get(name)]
+    is_left_out = {
+        "redis": env.external_redis,
+        "registry": env.external_registry,
+        "terminals": not (env.ssh_port or env.rendezvous_port),
+    }
+    every = ("redis", "registry", "router", "web", "git", "streams", "terminals", "worker", "builder", "agent")
+    return [name for name in every if not is_left_out.get(name)]

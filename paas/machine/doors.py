@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paas.accounts.services.keys import parse_key
 from paas.env import Env
 
 
@@ -18,6 +19,15 @@ def doors(env: Env) -> dict[str, str | None]:
         "api_local_url": env.api_local_url or None,
         "rendezvous": f"localhost:{env.rendezvous_port}" if env.rendezvous_port else None,
         "ssh": env.ssh_url or None,
+        "ssh_fingerprint": (ssh_fingerprint(env) or None) if env.ssh_url else None,
         "registry": env.registry_url.split("://", 1)[-1].rpartition("@")[2],
         "ca_file": str(env.ca_file) if has_ca else None,
     }
+
+
+def ssh_fingerprint(env: Env) -> str:
+    """Of the host key, as `ssh` shows it to whoever connects for the first time; "" when there is none yet."""
+    try:
+        return parse_key(env.ssh_host_key.with_name(f"{env.ssh_host_key.name}.pub").read_text()).fingerprint
+    except OSError:
+        return ""

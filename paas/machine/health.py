@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +22,13 @@ Check = Callable[[], str]
 
 def through_router(env: Env, host: str, path: str, *, timeout_seconds: float = 5.0) -> httpx.Response:
     """GET as a visitor on this machine would, without asking any name server. Raises `httpx.HTTPError`."""
-    address = "127.0.0.1" if env.http_address in {"0.0.0.0", ""} else env.http_address  # noqa: S104
     with httpx.Client(trust_env=False, timeout=timeout_seconds) as http:
-        return http.get(f"http://{address}:{env.http_port}{path}", headers={"Host": host})
+        return http.get(f"http://{listening_address(env)}:{env.http_port}{path}", headers={"Host": host})
+
+
+def listening_address(env: Env) -> str:
+    """Where the public ports answer to this machine."""
+    return "127.0.0.1" if env.http_address in {"0.0.0.0", ""} else env.http_address  # noqa: S104
 
 
 def redis() -> str:
@@ -83,6 +88,18 @@ def _door(host: str, path: str, name: str) -> str:
     return "" if status == 200 else f"{name} answers {status} through the router."
 
 
+def terminals() -> str:
+    """Neither port is asked for more than a connection, so that no client is taken for one that failed to sign in."""
+    env = settings.ENV
+    for name, port in (("SSH", env.ssh_port), ("terminals of run", env.rendezvous_port)):
+        try:
+            if port:
+                socket.create_connection((listening_address(env), port), timeout=5).close()
+        except OSError as exc:
+            return f"Nothing answers on port {port} ({name}): {exc}"
+    return ""
+
+
 def workers() -> str:
     try:
         replies = celery_app.control.ping(timeout=1.0, limit=2)
@@ -111,6 +128,7 @@ def checks(*, started_at: float | None = None) -> Mapping[str, Check]:
         "web": web,
         "git": git,
         "streams": streams,
+        **({"terminals": terminals} if settings.ENV.ssh_port or settings.ENV.rendezvous_port else {}),
         "workers": workers,
         "agent": lambda: agent(since),
     }

@@ -32,6 +32,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "web": ("the dashboard", "Its log is logs/platform.log, lines of web."),
     "git": ("pushes and fetches", "Until it answers, pushes are refused. Apps are not affected."),
     "streams": ("live logs and builds", "Pages work without it, and are not live."),
+    "terminals": ("SSH, terminals of run", "Until it answers, push over HTTP. Apps are not affected."),
     "router": ("visitors of all apps", "It starts again by itself. If it stays like this, logs/platform.log tells why."),
     "redis": ("the queue, locks, live logs", "Until it is back nothing is built or changed. What runs goes on running."),
     "registry": ("the images", "Until it is back nothing new is deployed. What runs goes on running."),

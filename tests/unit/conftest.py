@@ -44,7 +44,7 @@ def _every_part_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real checks ask over sockets."""
     from paas.machine import health
 
-    parts = ("redis", "registry", "router", "web", "git", "streams", "workers", "agent")
+    parts = ("redis", "registry", "router", "web", "git", "streams", "terminals", "workers", "agent")
     monkeypatch.setattr(health, "checks", lambda **_: dict.fromkeys(parts, str))
 
 

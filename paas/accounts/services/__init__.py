@@ -1,7 +1,7 @@
 """What is done with people, and with what they identify themselves with."""
 
 from paas.accounts.services.housekeeping import forget_expired
-from paas.accounts.services.keys import add_key, remove_key
+from paas.accounts.services.keys import add_key, remove_key, touch_key
 from paas.accounts.services.sessions import (
     end_other_sessions,
     end_session,
@@ -34,5 +34,6 @@ __all__ = [
     "change_password", "confirm_two_factor", "create_token", "create_user", "deactivate_user",
     "disable_two_factor", "end_other_sessions", "end_session", "forget_expired", "hash_token",
     "record_failed_sign_in", "record_sign_in", "remove_key", "rename_user", "renew_recovery_codes",
-    "reset_two_factor", "revoke_token", "set_admin", "set_password", "touch_session",
+    "reset_two_factor", "revoke_token", "set_admin", "set_password", "touch_key",
+    "touch_session",
 ]  # fmt: skip

@@ -6,11 +6,13 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from paas.accounts.models import SSHKey, User
 from paas.core import audit
@@ -19,6 +21,7 @@ from runtime.errors import Conflict, InvalidInput
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384  # checking a signature with more would take our time
 MAX_LENGTH = 16 * 1024
+USED_EVERY = timedelta(minutes=1)
 ADVICE = "Make a good one with: ssh-keygen -t ed25519"
 
 
@@ -110,6 +113,13 @@ def add_key(user: User, *, text: str, name: str = "", by: User) -> SSHKey:
 def remove_key(key: SSHKey, *, by: User) -> None:
     audit.record("key.remove", by=by, before=_described(key), email=key.user.email)
     key.delete()
+
+
+def touch_key(key: SSHKey) -> None:
+    """It was used just now. Written at most once a minute."""
+    now = timezone.now()
+    if key.last_used_at is None or now - key.last_used_at > USED_EVERY:
+        SSHKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _described(key: SSHKey) -> dict[str, object]:

@@ -23,7 +23,7 @@ from paas.accounts.models import Scope, User
 from paas.accounts.selectors import browser_in_words, get_key, get_session, get_token, is_session, two_factor_of
 from paas.accounts.services.two_factor import provisioning_uri
 from paas.apps.models import App
-from paas.apps.selectors import apps_visible_to, git_url
+from paas.apps.selectors import apps_visible_to, git_ssh_url, git_url
 from paas.core.middleware import client_address
 from paas.dashboard.forms import PASSWORD_HELP, refusals_shown
 from paas.dashboard.once import show_once, take_once
@@ -219,8 +219,13 @@ def keys(request: HttpRequest) -> HttpResponse:
             key = services.add_key(user, text=form.cleaned_data["key"], name=form.cleaned_data["name"], by=user)
             messages.success(request, f"{key.name} is added: {key.fingerprint}")
             return redirect("keys")
-    context = {"form": form, "keys": user.ssh_keys.all()}
+    context = {"form": form, "keys": user.ssh_keys.all(), "remote": _ssh_remote()}
     return render(request, "dashboard/account/keys.html", context, status=422 if form.errors else 200)
+
+
+def _ssh_remote() -> str:
+    address = git_ssh_url("my-app")
+    return f"git remote add paas {address}\ngit push paas main" if address else ""
 
 
 @require_POST

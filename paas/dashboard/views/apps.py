@@ -14,7 +14,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from paas.apps.models import App
-from paas.apps.selectors import apps_visible_to, get_app, git_url
+from paas.apps.selectors import apps_visible_to, get_app, git_ssh_url, git_url
 from paas.apps.services import create_app
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.convergence.models import Instance, InstanceState
@@ -102,6 +102,7 @@ def overview(request: HttpRequest, name: str) -> HttpResponse:
             "releases": releases,
             "builds": builds,
             "remote": git_url(app.name),
+            "ssh_remote": git_ssh_url(app.name),
             "first_push": _first_push(app.name),
             "scale_up": f"paas ps:scale web=1 -a {app.name}",
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -17,6 +18,7 @@ from paas.convergence.cleanup import last_cleanup
 from paas.dashboard.charts import chart_data, machine_charts
 from paas.dashboard.requests import current_user, window_of
 from paas.machine import selectors
+from paas.machine.doors import ssh_fingerprint
 from paas.machine.measure import measured
 from paas.machine.processes import platform_processes
 from paas.machine.services import cleanup_state, request_cleanup, request_measure
@@ -72,6 +74,8 @@ def host(request: HttpRequest) -> HttpResponse:
         "builds": selectors.running_builds(),
         "sweep": selectors.last_sweep(),
         "certificates": selectors.certificates(),
+        "ssh_url": settings.ENV.ssh_url,
+        "ssh_fingerprint": ssh_fingerprint(settings.ENV),
         "storage": storage,
         "measured_at": storage.moment if storage else None,
         "kinds": sorted(kinds, key=lambda kind: -kind[1]),

@@ -57,12 +57,16 @@ class Result:
 class GitServer:
     root: Path
     port: int
+    ssh_port: int
+
+    def ssh_address(self, app: str, user: str = "alice") -> str:
+        return f"ssh://{user}@127.0.0.1:{self.ssh_port}/{app}.git"
 
     def address(self, app: str, user: str = "alice", password: str = "correct", port: int | None = None) -> str:
         return f"http://{user}:{password}@127.0.0.1:{port or self.port}/{app}.git"
 
-    def make_app(self, **script: Any) -> ServerApp:
-        app = ServerApp(server=self, name=f"app{next(_numbers)}")
+    def make_app(self, transport: str = "http", **script: Any) -> ServerApp:
+        app = ServerApp(server=self, name=f"app{next(_numbers)}", transport=transport)
         create_repository(app.repository, "main")
         app.script(**script)
         return app
@@ -72,6 +76,7 @@ class GitServer:
 class ServerApp:
     server: GitServer
     name: str
+    transport: str = "http"
 
     @property
     def repository(self) -> Path:
@@ -79,7 +84,11 @@ class ServerApp:
 
     @property
     def url(self) -> str:
-        return self.server.address(self.name)
+        return self.address()
+
+    def address(self, user: str = "alice") -> str:
+        ssh = self.transport == "ssh"
+        return self.server.ssh_address(self.name, user) if ssh else self.server.address(self.name, user)
 
     @property
     def hold(self) -> Path:
@@ -113,12 +122,19 @@ class ServerApp:
         assert done.returncode == 0, done.stderr
 
 
+def ssh_command(keys: Path) -> str:
+    """The user's key is the one of that name; the server's is the one that it has made."""
+    known = f"-o UserKnownHostsFile={keys}/known_hosts -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
+    return f"ssh -F none {known} -o IdentitiesOnly=yes -o IdentityAgent=none -o IdentityFile={keys}/%r"
+
+
 class Clone:
     """A working copy and the real git client in it."""
 
-    def __init__(self, path: Path, home: Path) -> None:
+    def __init__(self, path: Path, home: Path, keys: Path) -> None:
         self.path = path
         self.home = home
+        self.keys = keys
 
     def environment(self) -> dict[str, str]:
         return {
@@ -126,6 +142,7 @@ class Clone:
             "HOME": str(self.home),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSH_COMMAND": ssh_command(self.keys),
             "GIT_AUTHOR_NAME": "Alice",
             "GIT_AUTHOR_EMAIL": "alice@example.com",
             "GIT_COMMITTER_NAME": "Alice",
@@ -211,18 +228,39 @@ def server() -> Iterator[GitServer]:
             stderr=subprocess.STDOUT,
         )
     listener.close()
+    for user in ("alice", "charlie", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / user)], check=True)
+    (root / "stranger.pub").rename(root / "stranger.unknown")
+    ssh = start_ssh_server(root)
     try:
         wait_until(lambda: b"Booting worker" in (root / "gunicorn.log").read_bytes(), "gunicorn starts")
-        yield GitServer(root=root, port=port)
+        wait_until((root / "ssh.port").exists, "the SSH server starts")
+        ssh_port = int((root / "ssh.port").read_text())
+        host_key = (root / "ssh_host_key.pub").read_text()
+        (root / "known_hosts").write_text(f"[127.0.0.1]:{ssh_port} {host_key}")
+        yield GitServer(root=root, port=port, ssh_port=ssh_port)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        print((root / "gunicorn.log").read_text())  # noqa: T201  # shown with a failure
+        for each in (process, ssh):
+            each.terminate()
+            try:
+                each.wait(10)
+            except subprocess.TimeoutExpired:
+                each.kill()
+                each.wait()
+        for log_file in ("gunicorn.log", "ssh.log"):
+            print((root / log_file).read_text())  # noqa: T201  # shown with a failure
         shutil.rmtree(root, ignore_errors=True)
+
+
+def start_ssh_server(root: Path) -> subprocess.Popen[bytes]:
+    with (root / "ssh.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.git.ssh_server"],
+            cwd=PROJECT,
+            env={"PATH": os.environ["PATH"], "GIT_SERVER_ROOT": str(root), "HOME": str(root)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -268,12 +306,21 @@ def nginx(server: GitServer) -> Iterator[int]:
 
 
 @pytest.fixture
-def app(server: GitServer) -> ServerApp:
-    return server.make_app()
+def transport(request: pytest.FixtureRequest) -> str:
+    """How git comes in: `both_ways` runs a test over each."""
+    return str(getattr(request, "param", "http"))
+
+
+both_ways = pytest.mark.parametrize("transport", ["http", "ssh"], indirect=True)
 
 
 @pytest.fixture
-def make_clone(tmp_path: Path) -> Callable[..., Clone]:
+def app(server: GitServer, transport: str) -> ServerApp:
+    return server.make_app(transport)
+
+
+@pytest.fixture
+def make_clone(server: GitServer, tmp_path: Path) -> Callable[..., Clone]:
     numbers = itertools.count(1)
 
     def make(url: str = "", *options: str) -> Clone:
@@ -281,7 +328,7 @@ def make_clone(tmp_path: Path) -> Callable[..., Clone]:
         home.mkdir(exist_ok=True)
         path = tmp_path / f"clone{next(numbers)}"
         path.mkdir()
-        clone = Clone(path, home)
+        clone = Clone(path, home, server.root)
         if url and "--init" not in options:
             clone.ok("clone", "--quiet", *options, url, ".")
         else:

@@ -6,11 +6,12 @@ import base64
 import http.client
 from collections.abc import Callable
 
-from tests.integration.git.conftest import Clone, GitServer, ServerApp
+from tests.integration.git.conftest import Clone, GitServer, ServerApp, both_ways
 
 MakeClone = Callable[..., Clone]
 
 
+@both_ways
 def test_a_clone_has_what_was_pushed(app: ServerApp, clone: Clone, make_clone: MakeClone) -> None:
     clone.ok("push", "paas", "main")
     copy = make_clone(app.url)
@@ -18,6 +19,7 @@ def test_a_clone_has_what_was_pushed(app: ServerApp, clone: Clone, make_clone: M
     assert (copy.path / "src/main.py").read_text() == "print('hello')\n"
 
 
+@both_ways
 def test_a_fetch_brings_what_is_new(app: ServerApp, clone: Clone, make_clone: MakeClone) -> None:
     clone.ok("push", "paas", "main")
     copy = make_clone(app.url)
@@ -28,6 +30,7 @@ def test_a_fetch_brings_what_is_new(app: ServerApp, clone: Clone, make_clone: Ma
     assert copy.head("origin/main") == clone.head()
 
 
+@both_ways
 def test_a_shallow_clone_has_one_commit(app: ServerApp, clone: Clone, make_clone: MakeClone) -> None:
     clone.commit()
     clone.ok("push", "paas", "main")
@@ -35,6 +38,7 @@ def test_a_shallow_clone_has_one_commit(app: ServerApp, clone: Clone, make_clone
     assert copy.ok("rev-list", "--count", "HEAD") == "1"
 
 
+@both_ways
 def test_a_partial_clone_leaves_the_files_for_later(app: ServerApp, clone: Clone, make_clone: MakeClone) -> None:
     clone.ok("push", "paas", "main")
     copy = make_clone(app.url, "--filter=blob:none", "--no-checkout")
@@ -43,11 +47,13 @@ def test_a_partial_clone_leaves_the_files_for_later(app: ServerApp, clone: Clone
     assert (copy.path / "README").read_text() == "hello\n"
 
 
+@both_ways
 def test_an_empty_repository_can_be_cloned(app: ServerApp, make_clone: MakeClone) -> None:
     copy = make_clone(app.url)
     assert "refs/heads/main" in copy.ok("symbolic-ref", "HEAD")
 
 
+@both_ways
 def test_the_second_version_of_the_protocol_is_spoken(app: ServerApp, clone: Clone) -> None:
     clone.ok("push", "paas", "main")
     listed = clone.ok("-c", "protocol.version=2", "ls-remote", "paas")

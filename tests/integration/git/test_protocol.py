@@ -406,3 +406,10 @@ def test_without_a_password_the_client_is_asked_for_one(wire: Wire, header: str)
     answer = wire.request("GET", f"/{wire.app.name}.git/info/refs?service=git-upload-pack", Authorization=header)
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="tests", charset="UTF-8"'
+
+
+def test_a_wrong_password_is_called_that(server: GitServer, app: ServerApp, clone: Clone) -> None:
+    result = clone.git("push", server.address(app.name, password="wrong"), "main")
+    assert result.status == 128
+    assert "This token is wrong, or it has expired." in result.output
+    assert "Authentication failed" in result.output

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.integration.git.conftest import Clone, GitServer, ServerApp, interrupt, wait_until
+from tests.integration.git.conftest import Clone, GitServer, ServerApp, both_ways, interrupt, wait_until
 
+pytestmark = both_ways
 MakeClone = Callable[..., Clone]
 
 
@@ -329,27 +330,20 @@ def test_a_client_with_a_sha256_repository_is_told_that_it_does_not_fit(
 
 
 def test_an_unknown_app_and_a_foreign_one_look_the_same(server: GitServer, app: ServerApp, clone: Clone) -> None:
-    for url in (server.address("nosuch"), server.address(app.name, user="charlie")):
+    for url in (ServerApp(server, "nosuch", app.transport).url, app.address("charlie")):
         result = clone.git("push", url, "main")
         assert result.status == 128
-        assert re.search(r"remote: No app named '\w+' that you may access.", result.output)
-        assert "remote: Create it: paas create" in result.output
+        assert re.search(r"(remote:| ! {4}) No app named '\w+' that you may access.", result.output)
+        assert re.search(r"(remote:| ! {4}) Create it: paas create", result.output)
         assert str(server.root) not in result.output
-
-
-def test_a_wrong_password_is_called_that(app: ServerApp, server: GitServer, clone: Clone) -> None:
-    result = clone.git("push", server.address(app.name, password="wrong"), "main")
-    assert result.status == 128
-    assert "This token is wrong, or it has expired." in result.output
-    assert "Authentication failed" in result.output
 
 
 def test_a_viewer_is_told_why_not(app: ServerApp, clone: Clone) -> None:
     app.script(forbidden=True)
     result = clone.git("push", "paas", "main")
     assert result.status == 128
-    assert "remote: You may look at this app, not deploy it." in result.output
-    assert "remote: Ask its owner." in result.output
+    assert re.search(r"(remote:| ! {4}) You may look at this app, not deploy it.", result.output)
+    assert re.search(r"(remote:| ! {4}) Ask its owner.", result.output)
 
 
 def test_the_address_works_without_its_ending(app: ServerApp, clone: Clone) -> None:

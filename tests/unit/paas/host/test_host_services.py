@@ -75,7 +75,10 @@ def test_the_registry_listens_on_loopback_and_has_no_blob_cache(tmp_path):
 
 def test_services_that_run_elsewhere_are_not_started(tmp_path):
     env = make_env(tmp_path, REDIS_URL="redis://queue.internal:6379/0")
-    assert services.process_names(env) == ["registry", "router", "web", "git", "streams", "worker", "builder", "agent"]
+    every = ["registry", "router", "web", "git", "streams", "terminals", "worker", "builder", "agent"]
+    assert services.process_names(env) == every
+    without = make_env(tmp_path, PAAS_SSH_PORT="0", PAAS_RENDEZVOUS_PORT="0")
+    assert services.process_names(without) == ["redis", *(name for name in every if name != "terminals")]
 
 
 def test_the_procfile_has_every_process_that_is_started(tmp_path):
