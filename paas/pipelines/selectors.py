@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -249,7 +250,7 @@ class Result:
     """How a promotion does in one app: `pending`, `succeeded`, or `failed` with a reason."""
 
     target: PromotionTarget
-    status: str
+    status: Literal["pending", "succeeded", "failed"]
     release: Release | None = None
     error_id: str = ""
     reason: str = ""
