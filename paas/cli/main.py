@@ -22,12 +22,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 # Not moved to the API yet: these load the platform's code.
 SERVICES: dict[str, tuple[str, ...]] = {
-    "apps": ("apps:branch", "maintenance:off", "maintenance:on"),
     "builds": ("builds", "builds:cancel", "builds:output"),
-    "config": (
-        "config", "config:edit", "config:export", "config:get", "config:import", "config:set", "config:unset",
-    ),
-    "formation": ("health", "health:set", "limits", "limits:set", "ps:start", "ps:stop"),
     "logs": ("logs",),
     "people": (
         "access", "access:add", "access:remove", "access:update", "apps:transfer", "audit", "keys", "keys:add",
@@ -38,14 +33,8 @@ SERVICES: dict[str, tuple[str, ...]] = {
         "pipelines", "pipelines:add", "pipelines:create", "pipelines:destroy", "pipelines:info", "pipelines:promote",
         "pipelines:remove", "pipelines:rename", "pipelines:update",
     ),
-    "processes": ("ps", "ps:restart", "ps:scale", "run"),
-    "releases": (
-        "releases", "releases:diff", "releases:info", "releases:pin", "releases:unpin", "rollback",
-    ),
-    "routing": (
-        "domains", "domains:add", "domains:remove", "ports", "ports:add", "ports:change", "ports:remove",
-    ),
-    "tags": ("deploy", "tags", "tags:add", "tags:protect", "tags:remove"),
+    "processes": ("ps:scale", "run"),
+    "routing": ("domains", "domains:add", "domains:remove"),
 }  # fmt: skip
 
 

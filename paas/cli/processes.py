@@ -1,4 +1,4 @@
-"""ps, ps:scale, ps:restart, run."""
+"""ps:scale, run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ import click
 
 from paas.accounts.selectors import first_admin
 from paas.apps.models import App
-from paas.cli.common import app_option, assignments, find_app, json_option, show_json, table
+from paas.cli.common import app_option, assignments, find_app
 from paas.cli.machine import host_command
 from paas.formation.selectors import formation
-from paas.formation.services import restart as restart_instances
 from paas.formation.services import scale as scale_app
 from paas.runs.services import attached_run
 from runtime.engine.api import Attached
@@ -40,50 +39,6 @@ def wait_until_observed(app: App, what: str) -> None:
         time.sleep(0.05)
         app.refresh_from_db()
     click.echo("done", err=True)
-
-
-@host_command("ps")
-@app_option
-@json_option
-def ps(app_name: str, as_json: bool) -> None:
-    """List the instances."""
-    app = find_app(app_name)
-    instances = app.instances.all()
-    if as_json:
-        show_json(
-            [
-                {
-                    "name": str(instance),
-                    "process": instance.process,
-                    "index": instance.index,
-                    "state": instance.state,
-                    "release": instance.release_version,
-                    "container": instance.container_id,
-                    "address": instance.address,
-                    "since": instance.since,
-                    "crashes": instance.crashes,
-                    "reason": instance.reason or None,
-                }
-                for instance in instances
-            ]
-        )
-        return
-    commands = {process.process: process for process in formation(app)}
-    table(
-        (
-            (
-                instance,
-                instance.state,
-                f"v{instance.release_version}",
-                instance.since,
-                instance.reason or (commands[instance.process].command if instance.process in commands else ""),
-            )
-            for instance in instances
-        ),
-        ("instance", "state", "release", "since (UTC)", "command or reason"),
-    )
-    if not instances:
-        click.echo("Nothing runs.", err=True)
 
 
 @host_command("ps:scale")
@@ -104,16 +59,6 @@ def scale(app_name: str, pairs: tuple[str, ...]) -> None:
         wait_until_observed(app, f"Scaling {', '.join(f'{p} to {n}' for p, n in given.items())}")
     else:
         click.echo("Nothing changes.", err=True)
-
-
-@host_command("ps:restart")
-@app_option
-@click.argument("target", default="", metavar="[TYPE|INSTANCE]")
-def restart(app_name: str, target: str) -> None:
-    """Replace every instance by a new one, or those of a type (web), or one (web.1), without a gap."""
-    app = find_app(app_name)
-    restart_instances(app, by=first_admin(), target=target)
-    wait_until_observed(app, f"Restarting {target or app_name}")
 
 
 @host_command("run", context_settings={"ignore_unknown_options": True})
@@ -170,4 +115,4 @@ def _resize(attached: Attached) -> None:
         attached.resize(rows, columns)
 
 
-COMMANDS = [ps, scale, restart, run]
+COMMANDS = [scale, run]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from paas_client.api import path
@@ -10,6 +12,7 @@ from paas_client.output import at, say, show, show_json, table
 from paas_client.session import current
 
 NEWEST = "~"
+LOOK_SECONDS = 0.4
 
 
 @command("builds")
@@ -57,6 +60,8 @@ def follow(app_name: str, number: int) -> None:
             show(line)
         if part["ended"]:
             return
+        if not part["lines"]:
+            time.sleep(LOOK_SECONDS)
         cursor = part["cursor"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterable
 
 import click
@@ -14,6 +15,7 @@ from paas_client.session import current
 
 SOURCES = ("app", "router", "platform")
 AT_ONCE = 1000
+LOOK_SECONDS = 0.4
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -37,6 +39,8 @@ def logs(app_name: str, *, tail: bool, num: int, regex: bool, **wanted: str | No
     while tail:
         part = api.get(address, num=AT_ONCE, after=part["cursor"], **wishes)
         _print(part["lines"])
+        if not part["lines"]:
+            time.sleep(LOOK_SECONDS)
 
 
 def _print(lines: Iterable[Record]) -> None:

@@ -61,7 +61,7 @@ def remove_access(app_name: str, email: str) -> None:
 @json_option
 def list_users(as_json: bool) -> None:
     """List the people on this platform."""
-    users = current().api.list("/users")
+    users = current().api.list("/people")
     if as_json:
         show_json(users)
         return
@@ -87,7 +87,7 @@ def list_users(as_json: bool) -> None:
 @click.option("--admin", is_flag=True, help="May see and do everything.")
 def create_user(email: str, password: str, admin: bool) -> None:
     """Add a person, who sees the apps they own or share."""
-    user = current().api.post("/users", {"email": email, "password": password, "is_admin": admin})
+    user = current().api.post("/people", {"email": email, "password": password, "is_admin": admin})
     say(f"Added {user['email']}.")
 
 
@@ -109,7 +109,7 @@ def invite_user(email: str, admin: bool, app_name: str | None, role: str) -> Non
 
 
 def _activate(email: str, is_active: bool) -> None:
-    current().api.patch(path("users", email), {"is_active": is_active})
+    current().api.patch(path("people", email), {"is_active": is_active})
 
 
 @command("users:deactivate")

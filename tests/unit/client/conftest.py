@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -30,9 +33,11 @@ class InProcess(httpx.BaseTransport):
     def __init__(self) -> None:
         self._wsgi = httpx.WSGITransport(app=WSGIHandler())
         self.requests: list[httpx.Request] = []
+        self.meanwhile: Callable[[], object] = lambda: None  # what the rest of the platform does between two requests
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        self.meanwhile()
         request.headers["X-Paas-Door"] = "api"
         return self._wsgi.handle_request(request)
 
@@ -94,9 +99,11 @@ def app():
 
 
 def _runner(capsys: pytest.CaptureFixture[str], session: Callable[[], Session]) -> Paas:
-    def run(*arguments: str, code: int = 0) -> Said:
+    def run(*arguments: str, code: int = 0, text: str | bytes = "") -> Said:
         capsys.readouterr()
-        ended = main(list(arguments), session=session())
+        given = io.TextIOWrapper(io.BytesIO(text.encode() if isinstance(text, str) else text))
+        with patch.object(sys, "stdin", given):
+            ended = main(list(arguments), session=session())
         said = capsys.readouterr()
         assert ended == code, f"{ended}: {said.out}{said.err}"
         return Said(ended, said.out, said.err)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from paas_client.errors import UserProblem
 
-from paas.cli.main import paas
 from paas.config.rules import MAX_TOTAL_BYTES, MAX_VALUE_BYTES, check_config
 from paas.config.selectors import config_history, present_config
 from paas.config.services import change_config, reveal_config
@@ -18,7 +13,7 @@ from paas.core.audit import MASK
 from paas.core.models import AuditEvent
 from paas.releases.services import fail_release
 from runtime.errors import BootFailed, Conflict, InvalidInput, NotFound
-from tests.factories import make_app, make_config, make_live, make_release, make_user
+from tests.factories import make_app, make_config, make_live, make_release
 
 
 @pytest.mark.parametrize(
@@ -150,63 +145,3 @@ def test_the_history_says_which_release_changed_what_and_leaves_failed_ones_out_
         (3, "Set BROKEN"),
         (1, "Set A"),
     ]
-
-
-def run(*arguments, text=None):
-    done = CliRunner().invoke(paas, list(arguments), input=text)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
-
-
-@pytest.fixture
-def cli_app():
-    return make_app(owner=make_user("root", is_admin=True))
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("value", ["plain", "two\nlines", 'it\'s "quoted" \\', "a\rb", " lead", "=", "ä😀", "x" * 30_000])
-def test_the_command_line_exports_what_it_imports(cli_app, value):
-    make_config(cli_app, VALUE=value, OTHER="1")
-    exported = run("config:export", "-a", "hello").stdout
-    run("config:unset", "-a", "hello", "VALUE", "--no-wait")
-    said = run("config:import", "-a", "hello", "--no-wait", text=exported)
-    assert present_config(cli_app).values == {"VALUE": value, "OTHER": "1"}
-    assert "+ VALUE" in said.stderr
-    assert "1 unchanged" in said.stderr
-    assert value not in said.stderr or len(value) < 3
-    assert run("config:get", "-a", "hello", "VALUE").stdout == value + "\n"
-
-
-@pytest.mark.django_db
-def test_an_import_from_a_file_can_replace_all(cli_app, tmp_path):
-    make_config(cli_app, OLD="1", KEPT="1")
-    file = tmp_path / "new.env"
-    file.write_bytes(b"\xef\xbb\xbfKEPT=1\r\nNEW='a\r\nb'\r\n")
-    said = run("config:import", "-a", "hello", "--replace", "--no-wait", str(file))
-    assert present_config(cli_app).values == {"KEPT": "1", "NEW": "a\nb"}
-    assert "- OLD" in said.stderr
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("data", [b"A=1\nB=\xff\n", b"A=1\nnothing\n"])
-def test_an_import_with_a_mistake_changes_nothing(cli_app, data):
-    with pytest.raises(UserProblem, match=r"^Line 2"):
-        run("config:import", "-a", "hello", text=data)
-    assert present_config(cli_app).version == 0
-
-
-@pytest.mark.django_db
-def test_the_config_is_edited_in_an_editor_and_leaves_no_file(cli_app, tmp_path, monkeypatch):
-    make_config(cli_app, OLD="secret", KEPT="it's")
-    editor = tmp_path / "editor"
-    editor.write_text(
-        f"#!/bin/sh\nls -l $1 > {tmp_path}/seen\necho $1 >> {tmp_path}/seen\nsed -i '/^OLD/d; 1iNEW=1' $1\n"
-    )
-    editor.chmod(0o700)
-    monkeypatch.setenv("VISUAL", str(editor))
-    run("config:edit", "-a", "hello", "--yes", "--no-wait")
-    assert present_config(cli_app).values == {"KEPT": "it's", "NEW": "1"}
-    rights, file = (tmp_path / "seen").read_text().splitlines()
-    assert rights.startswith("-rw-------")
-    assert not Path(file).parent.exists()

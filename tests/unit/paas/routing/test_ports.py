@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
-from paas_client.errors import Problem
 
 from paas import wiring
-from paas.cli.main import paas
 from paas.convergence.spec import app_spec
 from paas.core.models import AuditEvent
 from paas.releases.models import PortBinding
@@ -190,25 +187,3 @@ def test_the_app_is_told_and_the_plan_has_the_ports(app):
     assert game.environment["PAAS_UDP_9001"] == "hello.apps.example:20000"
     assert (game.health.kind, game.health.port) == ("tcp", 9000)
     assert (web.bound, [name for name in web.environment if name.startswith(("PAAS_TCP", "PAAS_UDP"))]) == ((), [])
-
-
-def test_the_command_line_opens_shows_changes_and_closes_ports(app):
-    make_user("admin", is_admin=True)
-
-    def run(*arguments):
-        answer = CliRunner().invoke(paas, [*arguments, "-a", "hello"], catch_exceptions=True)
-        if isinstance(answer.exception, Problem):
-            raise answer.exception
-        assert answer.exit_code == 0, answer.output
-        return answer.stdout
-
-    assert run("ports:add", "9000", "-p", "game", "--udp", "--no-wait") == "hello.apps.example:20000\n"
-    assert "hello.apps.example:20000  udp       game:9000" in run("ports")
-    run("ports:change", "20000/udp", "9001", "-p", "web", "--no-wait")
-    assert '"variable": "PAAS_UDP_9001"' in run("ports", "--json")
-    with pytest.raises(Problem):
-        run("ports:remove", "20000")
-    with pytest.raises(Problem):
-        run("ports:remove", "20000/x")
-    run("ports:remove", "20000/udp", "--no-wait")
-    assert have(app) == []
