@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from paas.accounts.services.keys import parse_key
 from paas.env import Env
 
 
@@ -27,6 +26,8 @@ def doors(env: Env) -> dict[str, str | None]:
 
 def ssh_fingerprint(env: Env) -> str:
     """Of the host key, as `ssh` shows it to whoever connects for the first time; "" when there is none yet."""
+    from paas.accounts.services.keys import parse_key  # bin/up is here before Django is set up
+
     try:
         return parse_key(env.ssh_host_key.with_name(f"{env.ssh_host_key.name}.pub").read_text()).fingerprint
     except OSError:

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -85,3 +88,9 @@ def test_the_procfile_has_every_process_that_is_started(tmp_path):
     procfile = environment.CHECKOUT / "Procfile"
     names = [line.partition(":")[0] for line in procfile.read_text().splitlines() if line]
     assert names == services.process_names(make_env(tmp_path))
+
+
+def test_bin_up_can_be_loaded_before_there_are_settings():
+    """It makes the home first, and Django's settings read that."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", "import paas.host.up"], check=True, env=environment, timeout=60)
