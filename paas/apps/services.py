@@ -15,6 +15,7 @@ from django.utils import timezone
 from paas.accounts.models import User
 from paas.accounts.services import create_user, hash_token
 from paas.accounts.services.users import checked_email
+from paas.apps.events import tell_app
 from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Restart, Role
 from paas.apps.selectors import (
     get_invitation,
@@ -26,6 +27,7 @@ from paas.apps.selectors import (
     repository_path,
 )
 from paas.core import audit
+from paas.core.events import person
 from paas.core.queue import send
 from paas.core.redis import announce_change
 from runtime.errors import Conflict, Forbidden, InvalidInput
@@ -71,6 +73,7 @@ def create_app(*, name: str, by: User) -> App:
                     )
                 app = App.objects.create(name=name, owner=by, network_index=index)
                 audit.record("app.create", by=by, app_id=app.id, app_name=app.name, after={"owner": by.email})
+                tell_app(app, "create", by=by)
                 return app
         except IntegrityError as exc:
             if App.objects.filter(name=name).exists():
@@ -85,6 +88,7 @@ def destroy_app(app: App, *, by: User) -> None:
     """Everything of it goes: instances at once, then images, repository and rows. There is no way back."""
     App.objects.filter(pk=app.pk).update(destroyed_at=timezone.now(), generation=F("generation") + 1)
     audit.record("app.destroy", by=by, app_id=app.id, app_name=app.name, before={"owner": app.owner.email})
+    tell_app(app, "destroy", by=by)
     request_convergence(app)
 
 
@@ -187,6 +191,8 @@ def set_maintenance(app: App, on: bool, *, by: User) -> None:
             before={"maintenance": not on},
             after={"maintenance": on},
         )
+        app.maintenance = on
+        tell_app(app, "update", by=by, previous={"maintenance": not on})
         request_convergence(app)
 
 
@@ -299,6 +305,8 @@ def transfer_app(app: App, to: User, *, by: User) -> None:
     audit.record(
         "app.transfer", by=by, app_id=app.id, app_name=app.name, before={"owner": before.email}, after={"owner": to.email}
     )
+    app.owner = to
+    tell_app(app, "update", by=by, previous={"owner": person(before)})
 
 
 @transaction.atomic

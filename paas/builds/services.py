@@ -24,6 +24,7 @@ from django.utils import timezone
 from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import named_buildpacks, repository_path, url
+from paas.builds.events import tell_build
 from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
@@ -121,6 +122,7 @@ def _start(app: App, detail: Mapping[str, Any], *, by: User, **fields: Any) -> B
         number = (app.builds.aggregate(last=Max("number"))["last"] or 0) + 1
         build = Build.objects.create(app=app, number=number, created_by=by, **fields)
         audit.record("build.create", by=by, app_id=app.id, app_name=app.name, number=number, **detail)
+        tell_build(build, "create")
     BuildLog(build.pk).close()
     for old in waiting:
         _end_waiting(old, BuildStatus.SUPERSEDED, f"Build {number} with a newer {_what(build)} took its place.")
@@ -513,7 +515,10 @@ def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> bool:
     build.quarantine = ""
     names = ("status", "finished_at", "error_id", "reason", "hint", "quarantine", "seconds")
     ours = Build.objects.filter(pk=build.pk, status=BuildStatus.BUILDING, claimed_by=build.claimed_by)
-    finished = bool(ours.update(**{name: getattr(build, name) for name in names}))
+    with transaction.atomic():
+        finished = bool(ours.update(**{name: getattr(build, name) for name in names}))
+        if finished:
+            tell_build(build, "update", previous={"status": "pending"})
     announce_change(build.app_id)
     return finished
 
@@ -521,12 +526,14 @@ def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> bool:
 def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
     """End a build that nobody has begun. False when somebody has."""
     push = push_of(build)
-    ended = Build.objects.filter(pk=build.pk, status=BuildStatus.PENDING).update(
-        status=status, reason=reason, finished_at=timezone.now(), quarantine=""
-    )
-    if not ended:
-        return False
-    build.refresh_from_db()
+    with transaction.atomic():
+        ended = Build.objects.filter(pk=build.pk, status=BuildStatus.PENDING).update(
+            status=status, reason=reason, finished_at=timezone.now(), quarantine=""
+        )
+        if not ended:
+            return False
+        build.refresh_from_db()
+        tell_build(build, "update", previous={"status": "pending"})
     if build.is_push:
         git.abandon_push(push)
     out = BuildLog(build.pk)

@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping
 from django.db import transaction
 
 from paas.accounts.models import User
+from paas.apps.events import identity
 from paas.apps.models import App
 from paas.config.selectors import Config, changed_config, difference, present_config
 from paas.core import audit
+from paas.core.events import Include, tell
 from paas.releases.models import Release, ReleaseKind
 from paas.releases.services import create_change
 from runtime.errors import Conflict, NotFound
@@ -36,7 +38,15 @@ def change_config(
     change = difference(present.values, after)
     if not change:
         return None
-    return create_change(app, by=by, kind=ReleaseKind.CONFIG, description=str(change), config=after)
+    release = create_change(app, by=by, kind=ReleaseKind.CONFIG, description=str(change), config=after)
+    data = {
+        "app": identity(app),
+        "release": {"id": str(release.pk), "version": release.version} if release else None,
+        "set": sorted(name for name in after if after[name] != present.values.get(name)),
+        "unset": sorted(present.values.keys() - after.keys()),
+    }
+    tell(Include.CONFIG, "update", data, app_id=app.pk, app_name=app.name, by=by)
+    return release
 
 
 def check_seen(app: App, present: Config, seen_version: int) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from paas.apps.models import App
@@ -19,6 +20,7 @@ from paas.apps.selectors import repository_path
 from paas.builds import services as builds
 from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
+from paas.convergence.events import tell_instance
 from paas.convergence.models import Instance, InstanceState, Retirement
 from paas.convergence.oneoff import one_off_container
 from paas.convergence.selectors import labels_of
@@ -404,15 +406,30 @@ def _write_down(app: App, desired: AppSpec, memory: Mapping[str, InstanceMemory]
             row.since = (container.finished_at or container.created_at if container else None) or timezone.now()
         row.crash_version, row.crashes = remembered.version, remembered.crashes
         row.crash_container_id, row.not_before = remembered.container_id, remembered.not_before
-        row.save()
         now[key] = _told(row)
+        with transaction.atomic():
+            row.save()
+            if now[key] != told.get(key):
+                was_known = key in told
+                tell_instance(app, row, "update" if was_known else "create", previous=_moved(row, told.get(key)))
         if now[key] != told.get(key):
             words = f"{row.state}: {row.reason}" if row.reason else str(row.state)
             applog.say(app.pk, app.name, str(row), f"State changed to {words}", release=desired.release)
     for row in before.values():
-        row.delete()
+        with transaction.atomic():
+            tell_instance(app, row, "destroy")
+            row.delete()
     if now != told:
         announce_change(app.pk)
+
+
+def _moved(row: Instance, told: tuple[object, ...] | None) -> dict[str, object]:
+    """What listeners are told it was before."""
+    if told is None:
+        return {}
+    release, _container, state, _reason = told
+    before = {"state": state, "release": {"version": release}}
+    return before if row.release_version != release else {"state": state}
 
 
 def _told(row: Instance) -> tuple[object, ...]:

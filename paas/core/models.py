@@ -74,3 +74,32 @@ class AuditEvent(models.Model):
 
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("The audit log is not shortened; see paas.core.audit.forget_before.")
+
+
+class Event(models.Model):
+    """Something that happened to an app, until everybody who wants to hear of it has been told (paas.hooks), and for a
+    while after. Written in the transaction in which it happens, so none is lost. No part of it ever holds a secret."""
+
+    number = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    at = models.DateTimeField(auto_now_add=True)
+    include = models.CharField(max_length=40)  # "api:release"
+    action = models.CharField(max_length=10)  # create, update, destroy
+    # Not a foreign key: that an app is gone is told after it is.
+    app_id = models.UUIDField()
+    app_name = models.CharField(max_length=60)
+    actor_id = models.UUIDField(null=True)
+    actor_email = models.CharField(max_length=254, blank=True)
+    data = models.JSONField()
+    previous = models.JSONField(default=dict)
+    is_taken = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["number"]
+        indexes = [
+            models.Index(fields=["app_id", "number"], name="events_of_an_app"),
+            models.Index(fields=["number"], condition=models.Q(is_taken=False), name="events_to_take"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.include} {self.action} {self.app_name}"

@@ -10,9 +10,11 @@ from django.db import transaction
 from django.db.models import F
 
 from paas.accounts.models import User
+from paas.apps.events import identity
 from paas.apps.models import App
 from paas.apps.services import request_convergence, restart_app
 from paas.core import audit
+from paas.core.events import Include, moment, tell
 from paas.formation.checks import check_memory, check_shares, checked_health
 from paas.formation.models import ProcessScale
 from paas.formation.selectors import DEFAULT_CPU_SHARES, Process, formation
@@ -57,8 +59,25 @@ def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
         after = {process: new for process, (_, new) in changed.items()}
         App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
         audit.record("formation.scale", by=by, app_id=app.id, app_name=app.name, before=before, after=after)
+        for process, old in before.items():
+            _tell_scale(app, process, old, after[process], by=by)
         request_convergence(app)
     return bool(changed)
+
+
+def _tell_scale(app: App, process: str, before: int, after: int, *, by: User) -> None:
+    row = ProcessScale.objects.get(app=app, process=process)
+    data = {
+        "app": identity(app),
+        "command": next(each.command for each in formation(app) if each.process == process),
+        "created_at": moment(row.created_at),
+        "id": str(row.pk),
+        "quantity": after,
+        "type": process,
+        "updated_at": moment(row.updated_at),
+    }
+    previous = {"quantity": before}
+    tell(Include.FORMATION, "update", data, app_id=app.pk, app_name=app.name, by=by, previous=previous)
 
 
 def restart(app: App, *, by: User, target: str = "") -> None:

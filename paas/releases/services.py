@@ -15,6 +15,7 @@ from paas.apps.services import request_convergence
 from paas.core import audit
 from paas.releases.audited import moved
 from paas.releases.diff import Change, config_values
+from paas.releases.events import STATUS, tell_release
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus
 from paas.releases.ports import reserve_ports
 from paas.releases.selectors import (
@@ -41,9 +42,8 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
     base = wished_release(app)
     fields["why"] = " ".join(fields.get("why", "").replace("\0", "").split())[:MAX_WHY]
     version = (app.releases.aggregate(last=Max("version"))["last"] or 0) + 1
-    app.releases.filter(status__in=UNFINISHED).update(
-        status=ReleaseStatus.SUPERSEDED, reason=f"Superseded by v{version}.", finished_at=timezone.now()
-    )
+    for earlier in app.releases.filter(status__in=UNFINISHED).order_by("version"):
+        _supersede(earlier, version)
     release = Release.objects.create(app=app, version=version, created_by=by, door=audit.door(), **fields)
     _keep_ports(app, by=by)
     App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
@@ -61,11 +61,21 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
         why=release.why or None,
     )
     if release.image is None:  # nothing to run yet: it is current as it is
+        tell_release(release, "create")
         finish_release(release)
     else:
         set_tag(app, f"v{version}", release.image)
+        tell_release(release, "create")
     request_convergence(app)
     return release
+
+
+def _supersede(release: Release, version: int) -> None:
+    before = STATUS[ReleaseStatus(release.status)]
+    release.status, release.reason = ReleaseStatus.SUPERSEDED, f"Superseded by v{version}."
+    release.finished_at = timezone.now()
+    release.save(update_fields=["status", "reason", "finished_at"])
+    tell_release(release, "update", previous={"status": before})
 
 
 def _keep_ports(app: App, *, by: User | None = None) -> None:
@@ -239,6 +249,7 @@ def finish_release(release: Release) -> bool:
         if release.image is not None:
             set_tag(release.app, "latest", release.image)
         _keep_ports(release.app)
+        _tell_end(release)
     return bool(moved)
 
 
@@ -255,7 +266,13 @@ def fail_release(release: Release, failure: Failure) -> bool:
     )
     if failed:
         _keep_ports(release.app)
+        _tell_end(release)
     return bool(failed)
+
+
+def _tell_end(release: Release) -> None:
+    ended = Release.objects.select_related("app", "created_by").get(pk=release.pk)
+    tell_release(ended, "update", previous={"status": "pending", "current": False})
 
 
 def mark_command_done(release: Release) -> None:

@@ -10,10 +10,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from paas.accounts.models import User
+from paas.apps.events import identity
 from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to, hosts
 from paas.apps.services import request_convergence
 from paas.core import audit
+from paas.core.events import Action, Include, moment, tell
 from paas.core.queue import send
 from paas.releases.models import Release, ReleaseKind
 from paas.releases.selectors import wished_release
@@ -165,10 +167,34 @@ def _save(
     before: dict[str, str] | None = None,
     after: dict[str, str] | None = None,
 ) -> Release | None:
+    before_rows = _rows(app)
     release = create_change(app, by=by, kind=ReleaseKind.PORTS, description=description, ports=rows)
     version = release.version if release else None
     audit.record(action, by=by, app_id=app.id, app_name=app.name, version=version, before=before, after=after)
+    if release is not None:
+        _tell_ports(app, before_rows, rows, release, by=by)
     return release
+
+
+def _tell_ports(
+    app: App, before: list[dict[str, Any]], after: list[dict[str, Any]], release: Release, *, by: User
+) -> None:
+    def by_port(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {f"{row['public_port']}/{row['protocol']}": row for row in rows}
+
+    was, now = by_port(before), by_port(after)
+    for name in sorted(was.keys() | now.keys()):
+        old, new = was.get(name), now.get(name)
+        if old == new:
+            continue
+        action: Action = "create" if old is None else "destroy" if new is None else "update"
+        data = {
+            "app": identity(app),
+            "release": {"id": str(release.pk), "version": release.version},
+            **(new or old or {}),
+        }
+        moved = {key: old[key] for key in old if old[key] != new[key]} if old and new else {}
+        tell(Include.PORT, action, data, app_id=app.pk, app_name=app.name, by=by, previous=moved)
 
 
 def add_domain(app: App, text: str, *, by: User) -> Domain:
@@ -186,6 +212,7 @@ def add_domain(app: App, text: str, *, by: User) -> Domain:
             _check_domain_free(app, name, by=by)
             domain = Domain.objects.create(app=app, name=name)
             _changed(app, "domains.add", by=by, after={"domain": name})
+            _tell_domain(domain, "create", by=by)
     except IntegrityError as exc:
         raise _domain_taken(name, None, by) from exc
     return domain
@@ -199,8 +226,22 @@ def remove_domain(app: App, text: str, *, by: User) -> None:
     except InvalidInput:
         name = text
     domain = get_domain(app, name)
+    _tell_domain(domain, "destroy", by=by)
     domain.delete()
     _changed(app, "domains.remove", by=by, before={"domain": domain.name})
+
+
+def _tell_domain(domain: Domain, action: Action, *, by: User) -> None:
+    data = {
+        "app": identity(domain.app),
+        "cname": hosts(domain.app)[0],
+        "created_at": moment(domain.created_at),
+        "hostname": domain.name,
+        "id": str(domain.pk),
+        "kind": "custom",
+        "updated_at": moment(domain.updated_at),
+    }
+    tell(Include.DOMAIN, action, data, app_id=domain.app_id, app_name=domain.app.name, by=by)
 
 
 def _check_domain_free(app: App, name: str, *, by: User) -> None:

@@ -17,6 +17,7 @@ from paas.builds.log import read
 from paas.config.services import change_config
 from paas.convergence import services
 from paas.convergence.models import Retirement
+from paas.core.models import Event
 from paas.formation.services import scale
 from paas.releases.models import PortBinding, Release
 from paas.releases.services import roll_back
@@ -244,6 +245,24 @@ def test_a_crashed_instance_is_named_and_tried_again_after_a_pause(world):
     assert row.state == "crashed"
     assert "exited with 3" in row.reason
     assert ("convergence.converge", (str(app.pk),)) in world.sent
+
+
+def test_what_becomes_of_instances_is_told(world):
+    app = make_app()
+    wish(world, app)
+    world.engine.end(world.engine.list({"paas.app": "hello"})[0].id, exit_code=3)
+    services.converge(str(app.pk))
+    services.converge(str(app.pk))
+    scale(app, {"web": 0}, by=app.owner)
+    services.converge(str(app.pk))
+    events = Event.objects.filter(include="dyno")
+    assert [(each.action, each.data["name"], each.data["state"], each.previous) for each in events] == [
+        ("create", "web.1", "up", {}),
+        ("update", "web.1", "crashed", {"state": "up"}),
+        ("destroy", "web.1", "crashed", {}),
+    ]
+    assert events[1].data["crashes"] == 1
+    assert "exited with 3" in events[1].data["reason"]
 
 
 def test_the_sweep_asks_only_for_apps_that_are_off_course(world):

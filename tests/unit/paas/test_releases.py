@@ -137,7 +137,11 @@ def test_every_change_asks_for_convergence_after_the_commit(sent_tasks, django_c
     app = make_app()
     with django_capture_on_commit_callbacks(execute=True):
         make_release(app, live=False)
-    assert sent_tasks == [("releases.publish_tags", (str(app.pk),)), ("convergence.converge", (str(app.pk),))]
+    assert set(sent_tasks) == {
+        ("releases.publish_tags", (str(app.pk),)),
+        ("hooks.take_events", ()),
+        ("convergence.converge", (str(app.pk),)),
+    }
 
 
 def test_a_deploy_carries_ports_limits_and_health_settings_over():
