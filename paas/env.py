@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from runtime.outbound.addresses import NetworkRange, parse_ranges
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -78,6 +80,14 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("PAAS_LOG_TOTAL_MB", "2048", "Disk that the logs of all apps may take together; who has most loses first."),
     Variable("PAAS_LOG_DAYS", "30", "Days after which a part of an app's log is deleted."),
     Variable(
+        "PAAS_HOOKS_ALLOW",
+        "",
+        "Ranges of addresses, separated by commas, that webhooks, chats and log drains may lead to although they are not "
+        "public: 10.1.0.0/16.",
+    ),
+    Variable("PAAS_SMTP_URL", "", "smtp:// or smtps://USER:PASSWORD@HOST:PORT. No mail is sent without."),
+    Variable("PAAS_MAIL_FROM", "paas@ and PAAS_DOMAIN", "Who mails of the platform are from."),
+    Variable(
         "PAAS_ADMINS_NEED_TWO_FACTOR", "0", "1: admins have to set up two-factor authentication before anything else."
     ),
     Variable("PAAS_DEBUG", "0", "1 shows tracebacks in the browser. Never in production."),
@@ -132,6 +142,9 @@ class Env:
     log_app_bytes: int
     log_total_bytes: int
     log_days: int
+    hooks_allow: tuple[NetworkRange, ...]
+    smtp_url: str
+    mail_from: str
     debug: bool
     log_format: str
     external_registry: bool = field(default=False)
@@ -256,6 +269,12 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
             raise BadEnvironment(f"{name} is {raw!r}. Set it to at most 2000 ports, such as {default}, or to 0.")
         return ends[0], ends[1]
 
+    def ranges(name: str) -> tuple[NetworkRange, ...]:
+        try:
+            return parse_ranges(text(name))
+        except ValueError as exc:
+            raise BadEnvironment(f"{name}: {exc}. Set it to ranges of addresses, such as 10.1.0.0/16.") from exc
+
     longest = home / "router" / "run" / "admin.sock"
     if len(str(longest).encode()) > 100:
         raise BadEnvironment(
@@ -270,6 +289,9 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         there, missing = ("PAAS_TLS_CERT", "PAAS_TLS_KEY") if certificate else ("PAAS_TLS_KEY", "PAAS_TLS_CERT")
         raise BadEnvironment(f"{there} is set and {missing} is not. Set both, or neither.")
     bundle = text("PAAS_CA_BUNDLE") or text("SSL_CERT_FILE") or next((p for p in CA_BUNDLES if Path(p).exists()), "")
+    smtp_url = text("PAAS_SMTP_URL")
+    if smtp_url and not smtp_url.startswith(("smtp://", "smtps://")):
+        raise BadEnvironment("PAAS_SMTP_URL has to begin with smtp:// or smtps://: smtp://USER:PASSWORD@HOST:PORT.")
     special = {"PAAS_BUILD_MOUNTS", "PAAS_BUILD_MEMORY_MB", "PAAS_BUILD_TIMEOUT"}
     build_environment = {name: values[name] for name in INHERITED if values.get(name)}
     build_environment |= {
@@ -317,6 +339,9 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         log_app_bytes=number("PAAS_LOG_APP_MB", 64, lambda n: n > 0) * 1024 * 1024,
         log_total_bytes=number("PAAS_LOG_TOTAL_MB", 2048, lambda n: n > 0) * 1024 * 1024,
         log_days=number("PAAS_LOG_DAYS", 30, lambda n: 0 < n <= 3650),
+        hooks_allow=ranges("PAAS_HOOKS_ALLOW"),
+        smtp_url=smtp_url,
+        mail_from=text("PAAS_MAIL_FROM", f"paas@{domain}"),
         debug=text("PAAS_DEBUG", "0") == "1",
         log_format=text("PAAS_LOG_FORMAT", "text"),
         external_registry=bool(text("PAAS_REGISTRY_URL")),

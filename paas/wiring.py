@@ -19,6 +19,7 @@ from django.conf import settings
 from paas.core.redis import wait_until_collected
 from runtime.builder.api import Builder, HostSettings
 from runtime.engine.api import Engine
+from runtime.outbound.api import Outbound
 from runtime.router.api import Router
 from runtime.router.names import Names
 
@@ -74,6 +75,14 @@ def names() -> Names:
     from runtime.router.names import SystemNames
 
     return SystemNames()
+
+
+@_once
+def outbound() -> Outbound:
+    from runtime.outbound.addresses import Guard
+    from runtime.outbound.http import HttpOutbound
+
+    return HttpOutbound(Guard(settings.ENV.hooks_allow), settings.ENV.ca_bundle)
 
 
 @_once
