@@ -68,6 +68,7 @@ class Agent:
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
             self._send("runs.sweep", expires=SWEEP_SECONDS)
+            self._send("hooks.sweep", expires=SWEEP_SECONDS)
             if self._is_time_for("tidied", TIDY_SECONDS):
                 self._send("convergence.tidy")
             if self._is_time_for("measured", MEASURE_SECONDS):

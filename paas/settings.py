@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "paas.convergence",
     "paas.runs",
     "paas.machine",
+    "paas.hooks",
     "paas.dashboard",
 ]
 

@@ -77,7 +77,7 @@ def test_a_change_asks_for_convergence_and_is_no_release(app, sent_tasks, django
     with django_capture_on_commit_callbacks(execute=True):
         add_domain(app, "shop.example.com", by=app.owner)
         add_domain(app, "shop.example.com", by=app.owner)  # saying it twice
-    assert [name for name, _ in sent_tasks] == ["convergence.converge", "routing.check_domains"]
+    assert [name for name, _ in sent_tasks] == ["convergence.converge", "routing.check_domains", "hooks.take_events"]
     assert App.objects.get().generation == 1
     assert not app.releases.exists()
     with django_capture_on_commit_callbacks(execute=True):

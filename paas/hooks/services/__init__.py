@@ -1,0 +1,1 @@
+"""What is done with hooks: a module for each kind."""
