@@ -5,20 +5,16 @@ The file is looked at again whenever it is used, so that every process of a runn
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import models
 
 from paas.core.keys import KeyLost, Keys, read_keys, session_secrets
+from paas.core.sealing import InvalidToken, fernet, unseal
 from runtime.errors import PlatformError
 
 Mark = tuple[int, int, int]
@@ -59,19 +55,13 @@ def follow_keys(**_: object) -> None:
             settings.SECRET_KEY_FALLBACKS = others
 
 
-@lru_cache(maxsize=16)
-def _fernet(key: bytes) -> Fernet:
-    raw = HKDF(algorithm=SHA256(), length=32, salt=b"paas", info=b"config at rest").derive(key)
-    return Fernet(base64.urlsafe_b64encode(raw))
-
-
 def encrypt(text: str) -> str:
-    return _fernet(keys()[0]).encrypt(text.encode()).decode()
+    return fernet(keys()[0]).encrypt(text.encode()).decode()
 
 
 def decrypt(token: str) -> str:
     try:
-        return MultiFernet([_fernet(key) for key in keys()]).decrypt(token.encode()).decode()
+        return unseal(token, keys())
     except InvalidToken as exc:
         raise CannotDecrypt(
             "A stored secret could not be decrypted.",
@@ -82,7 +72,7 @@ def decrypt(token: str) -> str:
 def is_current(token: str) -> bool:
     """It was closed with the first key."""
     try:
-        _fernet(keys()[0]).decrypt(token.encode())
+        fernet(keys()[0]).decrypt(token.encode())
     except InvalidToken:
         return False
     return True

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 
-from paas.core import crypto
+from paas.core import crypto, sealing
 from paas.core.keys import new_key, read_keys, session_secrets
 from paas.core.models import AuditEvent
 from paas.core.rotation import encrypted_fields, rotate_keys
@@ -118,7 +118,7 @@ def test_a_value_that_was_closed_with_the_old_key_at_the_last_moment_is_found(ke
 
     def report(what, _count):
         if what.startswith("Waiting") and not late:  # by a transaction that had begun before
-            token = crypto._fernet(key.strip().encode()).encrypt(b'{"LATE":"1"}').decode()
+            token = sealing.fernet(key.strip().encode()).encrypt(b'{"LATE":"1"}').decode()
             with connection.cursor() as cursor:
                 cursor.execute("UPDATE releases_release SET config = %s WHERE version = 1", [token])
             late.append(token)
