@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 from paas import env as environment
 from paas.logging import configure
 from paas.logs.collecting import LogCollecting
+from paas.logs.draining import make_draining
 from paas.metrics.sampling import KEEP_ROUNDS, QUEUE, ROUND_SECONDS, Sampler, Watched
 from runtime.engine.api import State
 from runtime.engine.docker import DockerEngine
@@ -55,6 +56,7 @@ class Agent:
         self._queue.conf.task_default_queue = "default"
         self._has_changed = threading.Event()
         self._logs = LogCollecting(env, self._engine, self._redis)
+        self._drains = make_draining(env)
         self._router_home = env.home / "router"
         self._sampler = Sampler(
             usage=(usage := ContainerUsage()).of, traffic=self._traffic, machine=lambda: machine_usage(env.home)
@@ -65,6 +67,7 @@ class Agent:
         threading.Thread(target=self._watch, daemon=True, name="engine events").start()
         threading.Thread(target=self._sample, daemon=True, name="samples").start()
         self._logs.start()
+        self._drains.start()
         while not stop.is_set():
             self._send("convergence.sweep", expires=SWEEP_SECONDS)
             self._send("runs.sweep", expires=SWEEP_SECONDS)
@@ -79,6 +82,7 @@ class Agent:
             while time.monotonic() < sweep_at and not stop.wait(BEAT_SECONDS):
                 self._beat()
         self._logs.stop()
+        self._drains.stop()
 
     def _is_time_for(self, what: str, seconds: int) -> bool:
         """Once in so many seconds, however often the platform is started."""

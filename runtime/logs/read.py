@@ -180,6 +180,14 @@ def _content(segment: Segment, offset: int = 0) -> bytes:
     return b""
 
 
+def content(folder: Path, number: int) -> bytes:
+    """All of one segment; empty when it has gone."""
+    for segment in segments(folder):
+        if segment.number == number:
+            return _content(segment)
+    return b""
+
+
 def _search(data: bytes, end: int, wanted: Filter, pattern: Pattern | None) -> Iterator[tuple[int, bytes]]:
     """(offset, record) of those that match, newest first."""
     accept = _check_of(wanted)
