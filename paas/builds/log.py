@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 from uuid import UUID
@@ -96,6 +97,14 @@ def read(build_id: UUID | str) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in file)
     except FileNotFoundError:
         return
+
+
+def written(build_id: UUID | str, *, after: int, most: int) -> Iterator[str]:
+    """The next lines after so many, as `tail` counts them."""
+    with suppress(FileNotFoundError), log_path(build_id).open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in islice(file, after, after + most):
+            if line.endswith("\n"):
+                yield line[:-1]
 
 
 def tail(build_id: UUID | str, most: int) -> tuple[list[str], int]:

@@ -40,6 +40,8 @@ class ApiClient:
                 **(headers or {}),
             },
         )
+        if response.streaming:
+            return response
         assert isinstance(response, HttpResponse)
         accept = response.wsgi_request.headers["Accept"]  # type: ignore[attr-defined]
         if method != "HEAD":

@@ -1,0 +1,65 @@
+"""What runs in the stages of a pipeline, and what a promotion would change."""
+
+from __future__ import annotations
+
+from ninja import Router
+
+from paas.api.auth import ApiRequest, find_app
+from paas.api.platform.releases import PreviewAnswer, find_release, preview_answer
+from paas.api.schemas import Answer, Time
+from paas.pipelines import selectors
+
+router = Router(tags=["Pipelines"])
+
+
+class PlaceAnswer(Answer):
+    name: str
+    release: int | None
+    description: str | None
+    commit: str | None
+    commit_subject: str | None
+    image: str | None
+    since: Time | None
+    behind: bool
+    role: str
+
+
+class StageAnswer(Answer):
+    stage: str
+    apps: list[PlaceAnswer]
+
+
+@router.get("/pipelines/{pipeline}/stages", response=list[StageAnswer])
+def stages(request: ApiRequest, pipeline: str) -> list[StageAnswer]:
+    """All stages in order, with the apps that one sees. `since`: from then on this image has been live. `behind`:
+    whether it is another one than in the stage before."""
+    before: list[selectors.Place] = []
+    answers = []
+    for column in selectors.stages(selectors.get_pipeline(request.user, pipeline), request.user):
+        apps = [_place(place, before) for place in column.places]
+        answers.append(StageAnswer(stage=column.stage.value, apps=apps))
+        before = list(column.places) or before
+    return answers
+
+
+def _place(place: selectors.Place, before: list[selectors.Place]) -> PlaceAnswer:
+    release, image = place.release, place.image
+    return PlaceAnswer(
+        name=place.app.name,
+        release=release.version if release else None,
+        description=release.description if release else None,
+        commit=(image.commit or None) if image else None,
+        commit_subject=(image.commit_subject or None) if image else None,
+        image=image.digest if image else None,
+        since=place.since,
+        behind=place.differs_from(before),
+        role=place.role.name.lower(),
+    )
+
+
+@router.get("/apps/{identity}/promotion", response=PreviewAnswer)
+def preview_promotion(request: ApiRequest, identity: str, to: str, release: str = "~current") -> PreviewAnswer:
+    """What a promotion of its current release, or of another one, would change in the app `to`."""
+    source, target = find_app(request, identity), find_app(request, to)
+    preview = selectors.promotion_preview(source, target, find_release(source, release))
+    return preview_answer(preview.diff, preview.seen)
