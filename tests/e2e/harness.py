@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -132,11 +132,14 @@ class Platform:
         return sorted(pid for pid, line in members.items() if line == name)
 
 
-def git(*arguments: str, cwd: Path, check: bool = True, seconds: float = 60) -> Result:
+def git(
+    *arguments: str, cwd: Path, check: bool = True, seconds: float = 60, environment: Mapping[str, str] | None = None
+) -> Result:
     started = time.monotonic()
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env=git_environment(), capture_output=True, text=True, timeout=seconds, check=False
-    )
+        ["git", *arguments], cwd=cwd, env=git_environment() | dict(environment or {}),
+        capture_output=True, text=True, timeout=seconds, check=False,
+    )  # fmt: skip
     result = Result(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
     if check and result.code != 0:
         raise AssertionError(f"git {' '.join(arguments)} exited {result.code}:\n{result.text}")
@@ -163,14 +166,21 @@ def git_environment() -> dict[str, str]:
 class Push:
     """A `git push` as it happens: each line of its output with the time at which it came."""
 
-    def __init__(self, folder: Path, url: str, *refspecs: str, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        *refspecs: str,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.started = time.monotonic()
         self.lines: list[tuple[float, str]] = []
         self.ended: float | None = None
         self._news = threading.Condition()
         self._process = subprocess.Popen(
             ["git", "push", *options, url, *(refspecs or ("main:main",))],
-            cwd=folder, env=git_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=folder, env=git_environment() | dict(environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
