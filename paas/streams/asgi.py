@@ -17,9 +17,15 @@ sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import redis.asyncio  # noqa: E402
 
 from paas import env as environment  # noqa: E402
-from paas.streams import sse  # noqa: E402
 from paas.streams.grants import Answer, Grants, Question, WebUnavailable  # noqa: E402
-from paas.streams.readers import ChangesReader, FileReader, LogReader, Reader  # noqa: E402
+from paas.streams.readers import (  # noqa: E402
+    ChangesReader,
+    FileReader,
+    LogReader,
+    OutputReader,
+    Reader,
+    SessionReader,
+)
 from paas.streams.watch import Changes, EntryId, Files, parse_id  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -33,7 +39,6 @@ MOST_STREAMS = 2000
 SEND_SECONDS = 60.0  # a browser that takes nothing for this long is gone
 PAUSE_SECONDS = 0.05  # between two looks: many lines become one event
 HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
@@ -116,9 +121,10 @@ class Streams:
             return
         given = parse_qs(query.decode("latin-1"))
         after = headers.get("last-event-id") or given.get("after", [""])[0]
-        reader = self._reader(answer.grant, after, seen)
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await send({"type": "http.response.body", "body": sse.RETRY, "more_body": True})
+        reader = self._reader(answer.grant, after, seen, as_events="text/event-stream" in headers.get("accept", ""))
+        facts = [(b"content-type", reader.manner.content_type), *HEADERS]
+        await send({"type": "http.response.start", "status": 200, "headers": facts})
+        await send({"type": "http.response.body", "body": reader.manner.opening, "more_body": True})
         relaying = asyncio.create_task(self._relay(reader, question, send))
         leaving = asyncio.create_task(_until_gone(receive))
         try:
@@ -132,12 +138,21 @@ class Streams:
             for task in (relaying, leaving):
                 task.cancel()
 
-    def _reader(self, grant: Mapping[str, Any], after: str, seen: EntryId) -> Reader:
-        if grant["kind"] == "file":
-            return FileReader(self._env.home / "builds", grant, after, files=self.files, changes=self.changes, seen=seen)
-        if grant["kind"] == "logs":
-            return LogReader(self._env.app_logs, grant, after, files=self.files, changes=self.changes, seen=seen)
-        return ChangesReader(grant, parse_id(after) if after else seen, self.changes)
+    def _reader(self, grant: Mapping[str, Any], after: str, seen: EntryId, *, as_events: bool) -> Reader:
+        """`as_events`: what a client of the API accepts."""
+        builds, logs = self._env.home / "builds", self._env.app_logs
+        files, changes = self.files, self.changes
+        match grant["kind"]:
+            case "file":
+                return FileReader(builds, grant, after, files=files, changes=changes, seen=seen)
+            case "output":
+                return OutputReader(builds, grant, after, files=files, changes=changes, seen=seen)
+            case "logs":
+                return LogReader(logs, grant, after, files=files, changes=changes, seen=seen)
+            case "session":
+                return SessionReader(logs, grant, after, files=files, changes=changes, seen=seen, as_events=as_events)
+            case _:
+                return ChangesReader(grant, parse_id(after) if after else seen, changes)
 
     async def _relay(self, reader: Reader, question: Question, send: Send) -> None:
         """Until there is nothing more to come, or the person may not see it any longer."""
@@ -160,11 +175,12 @@ class Streams:
                         reader.renew(answer.grant)
                 while events := await reader.pull():
                     await _write(send, events)
-                if last := reader.last_words():
+                last = reader.last_words()
+                if last is not None:
                     await _write(send, last)
                     return
-                if is_time:
-                    await _write(send, sse.KEEPALIVE)
+                if is_time and reader.manner.keepalive:
+                    await _write(send, reader.manner.keepalive)
                 await asyncio.sleep(PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(reader.woken.wait(), max(0.0, look_again - time.monotonic()))

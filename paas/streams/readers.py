@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -14,13 +15,29 @@ from paas.streams import sse
 from paas.streams.watch import Changes, EntryId, Files, write_id
 from runtime.errors import UserError
 from runtime.logs.read import AppLogReader, Filter
-from runtime.logs.record import Position
+from runtime.logs.record import Line, Position
 
 CHUNK = 64 * 1024
 MOST_LINES = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a stream is written: its type, what comes first, and what is said when there is nothing to say."""
+
+    content_type: bytes
+    opening: bytes = b""
+    keepalive: bytes = b""
+
+
+EVENTS = Manner(b"text/event-stream; charset=utf-8", sse.RETRY, sse.KEEPALIVE)
+# Clients of the API read every byte as part of an event's id or of a line.
+EVENTS_OF_THE_API = Manner(b"text/event-stream; charset=utf-8", keepalive=sse.KEEPALIVE)
+LINES = Manner(b"text/plain; charset=utf-8")
+
+
 class Reader(Protocol):
+    manner: Manner
     woken: asyncio.Event  # set when there may be something to pull, or to ask the web process about
 
     def watching(self) -> Any:
@@ -39,14 +56,16 @@ class Reader(Protocol):
         """Something happened after which the web process may say something else."""
         ...
 
-    def last_words(self) -> bytes:
-        """When nothing can follow any more: the closing event."""
+    def last_words(self) -> bytes | None:
+        """When nothing can follow any more: the closing event, if any. None: something may follow."""
         ...
 
 
 class FileReader:
     """The log of a build, a release or a run: a file that grows until its `outcome` is known. An event's id is the
     number of lines up to its end."""
+
+    manner = EVENTS
 
     def __init__(
         self, folder: Path, grant: Mapping[str, Any], after: str, *, files: Files, changes: Changes, seen: EntryId
@@ -77,6 +96,9 @@ class FileReader:
         if not texts:
             return b""
         self._lines += len(texts)
+        return self._told(texts)
+
+    def _told(self, texts: Sequence[str]) -> bytes:
         return sse.event("message", texts, id=str(self._lines))
 
     def _pass_over(self) -> None:
@@ -113,13 +135,27 @@ class FileReader:
         self._seen, apps = self._changes.after(self._seen, self._is_about)
         return bool(apps)
 
-    def last_words(self) -> bytes:
-        return b"" if self._outcome is None else sse.event("end", self._outcome, id=str(self._lines))
+    def last_words(self) -> bytes | None:
+        return None if self._outcome is None else sse.event("end", self._outcome, id=str(self._lines))
+
+
+class OutputReader(FileReader):
+    """The same for clients of the API: the lines as they are, until there is an outcome."""
+
+    manner = LINES
+
+    def _told(self, texts: Sequence[str]) -> bytes:
+        return "".join(f"{text}\n" for text in texts).encode()
+
+    def last_words(self) -> bytes | None:
+        return None if self._outcome is None else b""
 
 
 class LogReader:
     """The tail of an app's log, filtered; of a run, until its `outcome` is known. An event's id is the position after its
     last line."""
+
+    manner = EVENTS
 
     def __init__(
         self, folder: Path, grant: Mapping[str, Any], after: str, *, files: Files, changes: Changes, seen: EntryId
@@ -152,8 +188,9 @@ class LogReader:
             lines, self._position = await asyncio.to_thread(self._log.after, before, self._wanted, MOST_LINES)
         except UserError as exc:  # a pattern that takes too long
             return sse.event("refused", {"message": exc.message})
-        if not lines:
-            return b""
+        return self._told(lines) if lines else b""
+
+    def _told(self, lines: Sequence[Line]) -> bytes:
         told = [
             {"at": line.stamp, "label": line.label, "source": line.source, "text": line.plain, "release": line.release}
             for line in lines
@@ -170,12 +207,51 @@ class LogReader:
         self._seen, apps = self._changes.after(self._seen, self._is_about)
         return bool(apps)
 
-    def last_words(self) -> bytes:
-        return b"" if self._outcome is None else sse.event("end", self._outcome, id=str(self._position))
+    def last_words(self) -> bytes | None:
+        return None if self._outcome is None else sse.event("end", self._outcome, id=str(self._position))
+
+
+class SessionReader(LogReader):
+    """A log session of the API: some lines of the past, and, for a tail, what comes. One event or one line for each."""
+
+    def __init__(
+        self,
+        folder: Path,
+        grant: Mapping[str, Any],
+        after: str,
+        *,
+        files: Files,
+        changes: Changes,
+        seen: EntryId,
+        as_events: bool,
+    ) -> None:
+        super().__init__(folder, grant, after, files=files, changes=changes, seen=seen)
+        self.manner = EVENTS_OF_THE_API if as_events else LINES
+        self._past = 0 if Position.parse(after) else int(grant["lines"])
+        self._is_tail = bool(grant["tail"])
+
+    async def pull(self) -> bytes:
+        if self._past:
+            past, self._past = self._past, 0
+            page = await asyncio.to_thread(self._log.newest, self._wanted, past, before=self._position)
+            return self._told(page.lines) if page.lines else b""
+        return await super().pull() if self._is_tail else b""
+
+    def _told(self, lines: Sequence[Line]) -> bytes:
+        if self.manner is LINES:
+            return "".join(f"{line}\n" for line in lines).encode()
+        *others, last = (str(line) for line in lines)
+        events = [sse.event("message", each) for each in others]
+        return b"".join([*events, sse.event("message", last, id=str(self._position))])
+
+    def last_words(self) -> bytes | None:
+        return None if self._is_tail else b""
 
 
 class ChangesReader:
     """`changed` whenever something happened to one of the apps. Nothing of what; the page asks for that."""
+
+    manner = EVENTS
 
     def __init__(self, grant: Mapping[str, Any], after: EntryId, changes: Changes) -> None:
         self._apps = self._of(grant)
@@ -204,5 +280,5 @@ class ChangesReader:
     def wants_renewal(self) -> bool:
         return False
 
-    def last_words(self) -> bytes:
-        return b""
+    def last_words(self) -> bytes | None:
+        return None

@@ -14,12 +14,14 @@ from paas.api.errors import missing
 from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time, UserRef, user_ref
+from paas.api.streams import stream_url
 from paas.api.v3.apps import GENERATION
 from paas.api.v3.buildpack_installations import BuildpackAnswer, BuildpackChoice, buildpack_answer, given_buildpacks
 from paas.apps.models import App, Role
 from paas.apps.selectors import git_url
 from paas.builds import log, services
 from paas.builds.models import Build, BuildStatus
+from paas.builds.output import output_path
 from paas.builds.sources import shown_url
 
 router = Router(tags=["Builds"])
@@ -43,6 +45,7 @@ class BuildAnswer(Answer):
     buildpacks: list[BuildpackAnswer] | None
     created_at: Time
     id: UUID
+    output_stream_url: str
     source_blob: SourceBlobAnswer
     release: IdRef | None
     slug: IdRef | None
@@ -104,6 +107,7 @@ def build_answer(request: ApiRequest, build: Build) -> AnyBuildAnswer:
         "buildpacks": [buildpack_answer(name) for name in names] or None,
         "created_at": build.created_at,
         "id": build.pk,
+        "output_stream_url": stream_url(request, output_path(build)),
         "source_blob": SourceBlobAnswer(
             checksum=build.checksum or None,
             url=shown_url(build) or f"{git_url(build.app.name)}#{build.new}",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from hypothesis import strategies as st
 from paas.streams import asgi, sse
 from paas.streams.asgi import Streams
 from paas.streams.watch import CHANGES, parse_id
+from runtime.logs.read import Filter
+from runtime.logs.record import Line, Source
+from runtime.logs.store import LogStore
 
 APP = str(uuid.uuid4())
 OTHER = str(uuid.uuid4())
@@ -52,6 +57,7 @@ class Visit:
 
     def __init__(self, streams: Streams, path: str, query: str, headers: dict[str, str]) -> None:
         self.status, self.text = 0, ""
+        self.headers: dict[str, str] = {}
         self.arrived = asyncio.Event()
         self._gone = asyncio.Event()
         self.takes = asyncio.Event()
@@ -73,6 +79,7 @@ class Visit:
         await self.takes.wait()
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             self.text += message["body"].decode()
         self.arrived.set()
@@ -304,3 +311,96 @@ def test_lines_arrive_as_they_were_sent(lines: list[str]):
 @given(st.text())
 def test_any_last_event_id_is_understood_somehow(text: str):
     assert parse_id(text) >= (-1, 0)
+
+
+# Addresses that the API gave away
+
+
+class Session:
+    PATH = "/streams/log-sessions/5ec7e7"
+
+    def __init__(self, stage: Stage, *, lines: int = 100, tail: bool = False) -> None:
+        self._store = LogStore(stage.streams._env.app_logs)
+        stage.web.grants[self.PATH] = {
+            "kind": "session",
+            "app": APP,
+            "filter": Filter().dump(),
+            "lines": lines,
+            "tail": tail,
+        }
+
+    def say(self, *texts: str) -> None:
+        at = datetime(2026, 11, 25, 9, tzinfo=UTC)
+        self._store.append(APP, [Line(at, Source.APP, "web.1", text) for text in texts])
+
+
+STAMP = "2026-11-25T09:00:00.000000+00:00 app[web.1]:"
+EVENTS = {"accept": "text/event-stream"}
+
+
+def test_a_log_session_tells_the_newest_lines_and_ends():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            session = Session(stage, lines=2)
+            session.say("one", "two", "three")
+            visit = stage.visit(session.PATH)
+            assert await visit.end() == f"{STAMP} two\n{STAMP} three\n"
+            assert visit.headers["content-type"] == "text/plain; charset=utf-8"
+
+            visit = stage.visit(session.PATH, **EVENTS)
+            text = await visit.end()
+            assert visit.headers["content-type"] == "text/event-stream; charset=utf-8"
+            assert re.sub(r"id: [0-9]+-[0-9]+", "id: N", text) == f"data: {STAMP} two\n\nid: N\ndata: {STAMP} three\n\n"
+
+    played(scene)
+
+
+@pytest.mark.parametrize("accept", [{}, EVENTS])
+def test_a_tail_goes_on_and_is_joined_again_where_it_broke_off(accept: dict[str, str]):
+    async def scene() -> None:
+        async with on_stage(look_again_seconds=0.05) as stage:
+            session = Session(stage, lines=1, tail=True)
+            session.say("one", "two")
+            visit = stage.visit(session.PATH, **accept)
+            await visit.until(lambda text: "two" in text)
+            session.say("three")
+            text = await visit.until(lambda text: "three" in text)
+            assert "one" not in text
+            await visit.leave()
+            session.say("four")
+            if accept:
+                last = re.findall(r"id: (\S+)", text)[-1]
+                again = stage.visit(session.PATH, **accept, **{"last-event-id": last})
+                text = await again.until(lambda text: "four" in text)
+                assert "three" not in text
+                await again.until(lambda text: ": still here" in text)
+                await again.leave()
+
+    played(scene)
+
+
+def test_a_log_without_lines_is_an_empty_answer():
+    async def scene() -> None:
+        async with on_stage() as stage:
+            visit = stage.visit(Session(stage).PATH)
+            assert (await visit.end(), visit.status) == ("", 200)
+
+    played(scene)
+
+
+def test_output_is_told_as_it_is_until_there_is_a_result():
+    async def scene() -> None:
+        async with on_stage(look_again_seconds=0.05) as stage:
+            build = Build(stage)
+            path = "/streams/output/builds.x"
+            stage.web.grants[path] = {**stage.web.grants[build.PATH], "kind": "output"}
+            build.write("one\ntwo\n")
+            visit = stage.visit(path)
+            await visit.until(lambda text: "two" in text)
+            build.write("three")
+            stage.web.grants[path] |= {"outcome": {"status": "succeeded"}}
+            await stage.change(APP)
+            assert await visit.end() == "one\ntwo\nthree\n"
+            assert visit.headers["content-type"] == "text/plain; charset=utf-8"
+
+    played(scene)
