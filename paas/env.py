@@ -59,7 +59,7 @@ VARIABLES: tuple[Variable, ...] = (
         "PAAS_TLS_CERT", "", "File with a certificate for the platform's names, and its chain: PEM, instead of ours."
     ),
     Variable("PAAS_TLS_KEY", "", "File with the key of PAAS_TLS_CERT."),
-    Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry."),
+    Variable("PAAS_REGISTRY_PORT", "5000", "Loopback port of the bundled registry, for the container engine."),
     Variable("PAAS_REGISTRY_URL", "", "Another registry instead of the bundled one; credentials may be part of the URL."),
     Variable("DATABASE_URL", "", "postgres://user:password@host/name instead of SQLite under PAAS_HOME."),
     Variable("REDIS_URL", "", "Another Redis instead of the bundled one."),
@@ -215,8 +215,23 @@ class Env:
         return self.home / "certs" / "ssh_host_ed25519_key"
 
     @property
+    def registry_socket(self) -> Path:
+        """Where the bundled registry listens. The engine, which takes only TCP, reaches it through the router."""
+        return self.run_dir / "registry.sock"
+
+    @property
+    def registry_key(self) -> tuple[Path, Path]:
+        """Files of the key that signs tokens for the bundled registry, and of the certificate by which it knows them."""
+        return self.home / "registry" / "token.key", self.home / "registry" / "token.pem"
+
+    @property
+    def registry_name(self) -> str:
+        """What stands before an app's name in `docker push`."""
+        return self.address("registry", self.scheme).partition("://")[2]
+
+    @property
     def run_dir(self) -> Path:
-        """Unix sockets: web.sock, git.sock, streams.sock, redis.sock."""
+        """Unix sockets: web.sock, git.sock, streams.sock, registry.sock, redis.sock."""
         return self.home / "run"
 
     @property

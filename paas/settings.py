@@ -86,7 +86,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "paas.urls"
 # X-Paas-Door of a request -> the view that answers all of that name. Imported when the first one comes.
-DOORS = {"api": "paas.api.door.answer"}
+DOORS = {"api": "paas.api.door.answer", "registry": "paas.api.registry.answer"}
 WSGI_APPLICATION = "paas.wsgi.application"
 
 TEMPLATES = [

@@ -26,6 +26,7 @@ from runtime.router.names import Names
 if TYPE_CHECKING:
     from runtime.reconcile.apply import Applier
     from runtime.registry.client import Registry
+    from runtime.registry.tokens import TokenIssuer
     from runtime.stacks.store import StackStore
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ def applier() -> Applier:
         engine(),
         router(),
         home=str(settings.ENV.home),
+        registry_token_for=pull_token,
         drain_seconds=DRAIN_SECONDS,
         before_remove=wait_until_collected,
     )
@@ -101,11 +103,39 @@ def applier() -> Applier:
 @_once
 def registry() -> Registry:
     from runtime.registry.auth import Credentials
-    from runtime.registry.client import Registry
+    from runtime.registry.client import Registry, through_socket
 
-    parts = urlsplit(settings.ENV.registry_url)
+    env = settings.ENV
+    if not env.external_registry:
+        ours = Credentials(mint=lambda scopes: registry_token(*scopes))
+        return Registry(f"http://{registry_host()}", credentials=ours, transport=through_socket(env.registry_socket))
+    parts = urlsplit(env.registry_url)
     credentials = Credentials(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     return Registry(f"{parts.scheme}://{registry_host()}", credentials=credentials)
+
+
+@_once
+def registry_tokens() -> TokenIssuer:
+    """Of the bundled registry."""
+    from runtime.registry.tokens import TokenIssuer
+
+    key, certificate = settings.ENV.registry_key
+    return TokenIssuer(key.read_bytes(), certificate.read_bytes())
+
+
+def registry_token(*scopes: str) -> str:
+    """The platform's own, for these scopes: `repository:apps/x:pull`. "" where the registry is not ours."""
+    from runtime.registry.tokens import Access
+
+    if settings.ENV.external_registry:
+        return ""
+    return registry_tokens().issue("paas", [Access.parse(scope) for scope in scopes])
+
+
+def pull_token(reference: str) -> str:
+    """For an engine that pulls an image of this reference. "" where the registry is not ours."""
+    host, _, rest = reference.partition("/")
+    return registry_token(f"repository:{rest.partition('@')[0]}:pull") if host == registry_host() else ""
 
 
 @_once

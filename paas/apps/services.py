@@ -32,12 +32,13 @@ from paas.core.queue import send
 from paas.core.redis import announce_change
 from runtime.errors import Conflict, Forbidden, InvalidInput
 from runtime.git.repository import set_head
+from runtime.registry.names import INTERNAL
 from runtime.router.document import MAX_PAGE_BYTES
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,99}")
 INVITATION_LIFETIME = timedelta(days=7)
-RESERVED = frozenset({"api", "git", "dashboard", "registry", "www", "localhost"})
+RESERVED = frozenset({"api", "git", "dashboard", "registry", "www", "localhost"}) | INTERNAL
 
 
 def check_name(name: str) -> None:

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from paas.accounts.models import User
 from paas.apps.models import App
+from paas.builds.pushed import forget_leftovers, pushed_repositories
 from paas.core import audit
 from paas.core.models import AuditEvent
 from paas.releases.exclusion import collecting
@@ -23,7 +24,7 @@ from paas.releases.models import Image
 from paas.releases.retention import Expired, expired, give_up_images
 from paas.wiring import builder, engine, registry, registry_host
 from runtime.errors import Conflict, EngineError
-from runtime.registry.garbage import collect_garbage
+from runtime.registry.garbage import collect_garbage, untagged
 
 log = structlog.get_logger()
 
@@ -59,6 +60,8 @@ def clean_up(*, by: User | None, wait_seconds: float = WAIT_SECONDS, check: Call
             registry().delete_manifest(image.repository, image.digest)
             Image.objects.filter(pk=image.pk).update(is_in_registry=False)
             images += 1
+        if not settings.ENV.external_registry:
+            images += _drop_pushed(check)
         cache_images = builder().prune(CACHE_SECONDS)
         check()
         freed = 0
@@ -92,6 +95,18 @@ def _alone(wait_seconds: float) -> Iterator[int]:
 def last_cleanup() -> AuditEvent | None:
     """When it was, and in its detail what it freed."""
     return AuditEvent.objects.filter(action=ACTION).first()
+
+
+def _drop_pushed(check: Callable[[], None]) -> int:
+    """What people pushed and have pushed over since, and what is left of apps that are gone. What was released of it is
+    in the app's own repository as well."""
+    forget_leftovers()
+    dropped = 0
+    for repository in pushed_repositories():
+        for digest in untagged(settings.ENV.home / "registry" / "data", repository):
+            check()
+            dropped += registry().delete_manifest(repository, digest)
+    return dropped
 
 
 def _drop_from_engine(check: Callable[[], None]) -> int:

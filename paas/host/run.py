@@ -33,6 +33,9 @@ STORES = ("redis", "registry")
 FORK_SERVER = "forkserver"
 LONGEST_BACK_OFF = 30.0
 LASTED = 30.0  # seconds after which a start counts as a success
+# The registry calls it an error when it is asked for what it does not have, and a danger when somebody comes without a
+# token: every push begins with both.
+REGISTRY_NOISE = (b"http.response.status=404", b"authorization token required")
 LOG_BYTES = 20 * 1024 * 1024
 
 honcho_manager.KILL_WAIT = 25
@@ -112,8 +115,7 @@ class KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
     def _relay(self, output: Any) -> None:
         with output:
             for line in iter(output.readline, b""):
-                # The registry calls it an error when it is asked for what it does not have: every push asks.
-                if self.name != "registry" or b"http.response.status=404" not in line:
+                if self.name != "registry" or not any(words in line for words in REGISTRY_NOISE):
                     self._send_message(line)
 
     @staticmethod

@@ -9,6 +9,8 @@ from pathlib import Path
 from paas.core.files import write
 from paas.core.keys import derive, new_key, read_keys
 from paas.env import VARIABLES, Env
+from runtime.registry.names import SERVICE
+from runtime.registry.tokens import make_key
 
 FOLDERS = (
     "repositories", "registry", "builds", "cache", "router", "redis", "run", "logs", "certs",
@@ -78,8 +80,22 @@ def registry_config(env: Env) -> str:
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(env.home / "registry" / "data")}, "delete": {"enabled": True}},
-        # Signs the state of uploads in progress; without one of our own they would not survive a restart.
-        "http": {"addr": f"127.0.0.1:{env.registry_port}", "secret": derived(env.secret_file, "registry")},
+        "http": {
+            "net": "unix",
+            "addr": str(env.registry_socket),
+            # Signs the state of uploads in progress; without one of our own they would not survive a restart.
+            "secret": derived(env.secret_file, "registry"),
+            "relativeurls": True,
+        },
+        # The realm is where whoever asks has come to: the router writes it.
+        "auth": {
+            "token": {
+                "realm": "http://localhost/v2/token",
+                "service": SERVICE,
+                "issuer": SERVICE,
+                "rootcertbundle": str(env.registry_key[1]),
+            }
+        },
     }
     return json.dumps(configuration, indent=2) + "\n"
 
@@ -88,6 +104,7 @@ def write_configurations(env: Env) -> None:
     if not env.external_redis:
         write(env.home / "redis" / "redis.conf", redis_conf(env), mode=0o600)
     if not env.external_registry:
+        make_key(*env.registry_key)
         write(env.home / "registry" / "config.yml", registry_config(env), mode=0o600)
 
 

@@ -8,6 +8,7 @@ from paas.env import Env
 def doors(env: Env) -> dict[str, str | None]:
     """Address of every door; None for one that is closed."""
     has_ca = (env.https_port or env.api_port) and env.ca_file.exists()
+    other = env.registry_url.split("://", 1)[-1].rpartition("@")[2]
     return {
         "domain": env.domain,
         "http_url": env.address(),
@@ -19,7 +20,7 @@ def doors(env: Env) -> dict[str, str | None]:
         "rendezvous": f"localhost:{env.rendezvous_port}" if env.rendezvous_port else None,
         "ssh": env.ssh_url or None,
         "ssh_fingerprint": (ssh_fingerprint(env) or None) if env.ssh_url else None,
-        "registry": env.registry_url.split("://", 1)[-1].rpartition("@")[2],
+        "registry": other if env.external_registry else env.registry_name,
         "ca_file": str(env.ca_file) if has_ca else None,
     }
 

@@ -40,9 +40,11 @@ def redis() -> str:
 
 
 def registry() -> str:
-    url = settings.ENV.registry_url.rstrip("/") + "/v2/"
+    env: Env = settings.ENV
+    url = env.registry_url.rstrip("/") + "/v2/"
+    there = None if env.external_registry else httpx.HTTPTransport(uds=str(env.registry_socket))
     try:
-        with httpx.Client(trust_env=False, timeout=5) as http:
+        with httpx.Client(trust_env=False, timeout=5, transport=there) as http:
             status = http.get(url).status_code
     except httpx.HTTPError as exc:
         return f"The registry does not answer: {exc}"

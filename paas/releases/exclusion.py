@@ -36,12 +36,31 @@ def collecting(wait_seconds: float) -> Iterator[int | None]:
     than `wait_seconds`."""
     with _file() as file:
         deadline = time.monotonic() + wait_seconds
-        while not _locked(file, fcntl.LOCK_EX):
+        while not _locked(file, fcntl.LOCK_EX) or _is_pushed_to(file):
             if time.monotonic() > deadline:
                 yield None
                 return
             time.sleep(_PAUSE_SECONDS)
         yield file
+
+
+def allow_push(seconds: float) -> bool:
+    """Somebody's own client may push from now on for so long: no collection begins before that is over. False while one
+    goes on."""
+    with _file() as file:
+        if not _locked(file, fcntl.LOCK_SH):
+            return False
+        until = max(time.time() + seconds, os.fstat(file).st_mtime)
+        os.utime(file, (until, until))
+        return True
+
+
+def _is_pushed_to(file: int) -> bool:
+    """If so, others may go on: the lock is let go of."""
+    if os.fstat(file).st_mtime <= time.time():
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return True
 
 
 @contextmanager

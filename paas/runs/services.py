@@ -34,7 +34,7 @@ from paas.formation.services import unknown_process
 from paas.releases.models import Release
 from paas.releases.selectors import current_release
 from paas.runs.models import ACTIVE, Run, RunStatus
-from paas.wiring import applier, engine
+from paas.wiring import applier, engine, pull_token
 from runtime.engine.api import Attached, State
 from runtime.errors import Conflict, ContainerMissing, EngineUnavailable, Failure, InvalidInput
 from runtime.logs.mask import masked, secrets_of
@@ -335,7 +335,7 @@ def _make_container(run: Run, window: tuple[int, int] | None = None) -> str:
         window=window,
     )
     applier().ensure_network(app_spec(run.app, release))
-    engine().pull(spec.image)
+    engine().pull(spec.image, registry_token=pull_token(spec.image))
     run.container_id = engine().create(spec)
     Run.objects.filter(pk=run.pk).update(container_id=run.container_id)
     return run.container_id

@@ -40,6 +40,7 @@ from runtime.engine.buildkit import BuildKit
 from runtime.errors import BuildFailed, ManifestUnknown, PlatformError, RegistryError
 from runtime.images.layers import LayerFile, assemble, compress_layer
 from runtime.images.values import EPOCH, Image, Layer
+from runtime.registry.auth import Scope
 from runtime.registry.client import Registry
 from runtime.stacks.store import Stack, StackStore
 
@@ -179,7 +180,7 @@ class ImageBuilder:
     def warm(self, languages: Iterable[str], console: BuildConsole) -> None:
         for language in languages:
             stack = self._stacks.run_stack(language, console)
-            self._engine.pull(self._reference(stack.repository, stack.digest))
+            self._pull(stack.repository, stack.digest)
             if language == "node":
                 self._npm()
 
@@ -565,8 +566,7 @@ class ImageBuilder:
         say: Callable[[str], None] | None = None,
     ) -> Outcome:
         request = build.request
-        reference = self._reference(image.repository, image.digest)
-        self._engine.pull(reference)
+        reference = self._pull(image.repository, image.digest)
         build.deadline.check()
         out = build.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
@@ -694,13 +694,19 @@ class ImageBuilder:
                 self._published[request.repository] = frozenset(item.layer.digest for item in made)
                 return layers, sent
 
+    def _pull(self, repository: str, digest: str) -> str:
+        """Into the engine. The reference by which it has it."""
+        reference = self._reference(repository, digest)
+        self._engine.pull(reference, registry_token=self._registry.engine_token(Scope(repository, "pull")))
+        return reference
+
     def _fetch_early(self, repository: str, digest: str) -> None:
         """The engine gets the image while the release is written down. Whoever starts it pulls as well, and then waits
         for the rest of this pull; so nobody waits for it here, and nothing is lost when it fails."""
 
         def pull() -> None:
             with suppress(PlatformError):
-                self._engine.pull(self._reference(repository, digest))
+                self._pull(repository, digest)
 
         threading.Thread(target=pull, daemon=True, name="early pull").start()
 

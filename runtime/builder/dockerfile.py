@@ -29,7 +29,9 @@ from runtime.engine.buildkit import BuildKit, BuildOrder, BuildRefused
 from runtime.errors import BuildFailed
 from runtime.images.layers import assemble
 from runtime.images.values import Image
+from runtime.registry.auth import Scope
 from runtime.registry.client import Registry
+from runtime.registry.names import TOKEN_USER
 from runtime.stacks.debian13 import LANGUAGES
 from runtime.stacks.store import StackStore
 
@@ -184,11 +186,18 @@ class DockerfileBuilder:
         console.step(f"{recipe.dockerfile} found, building it")
         bundle = self._host.ca_bundle if self._host.has_own_ca else None
         started = time.monotonic()
+        bases: set[str] = set()
         dockerfile = read_dockerfile(
             request.source.read(recipe.dockerfile) or b"",
-            lambda image: self._stack_reference(image, console),
+            lambda image: self._stack_reference(image, console, bases),
             trust=bundle is not None,
         )
+
+        def token() -> str:
+            """What this build may do in our registry, which knows images of other apps as well."""
+            own = Scope(request.repository, "pull,push")
+            return self._registry.engine_token(own, *(Scope(base, "pull") for base in sorted(bases)))
+
         seconds["stack"] = round(time.monotonic() - started, 3)
         for note in dockerfile.notes:
             console.line(note)
@@ -215,6 +224,7 @@ class DockerfileBuilder:
             name=f"{name}:{tag}",
             arguments=arguments,
             secrets=secrets,
+            credentials=lambda asking: (TOKEN_USER, token()) if asking == self._registry_host and token() else None,
         )
         started = time.monotonic()
         try:
@@ -225,7 +235,7 @@ class DockerfileBuilder:
             raise self._failure(mask(exc.message), dockerfile, request) from exc
         seconds["dependencies"] = round(time.monotonic() - started, 3)
         started = time.monotonic()
-        pushed = self._buildkit.push(name, tag, check=deadline.check)
+        pushed = self._buildkit.push(name, tag, check=deadline.check, registry_token=token())
         image = self._registry.get_image(request.repository, pushed.digest)
         for other in request.tags:
             if other != tag:
@@ -284,7 +294,7 @@ class DockerfileBuilder:
             seconds=seconds,
         )
 
-    def _stack_reference(self, image: str, console: BuildConsole) -> str | None:
+    def _stack_reference(self, image: str, console: BuildConsole, bases: set[str]) -> str | None:
         """`paas/python` is a stack of ours by digest, as plain as other base images: root's, without an entry point."""
         match = _OURS.fullmatch(image)
         if match is None:
@@ -306,6 +316,7 @@ class DockerfileBuilder:
             labels=stack.image.labels,
         )
         self._registry.put_image(stack.repository, plain, f"plain-{stack.digest[7:39]}")
+        bases.add(stack.repository)
         return f"{self._registry_host}/{stack.repository}@{plain.digest}"
 
     def _context(self, request: BuildRequest, path: str, dockerfile: Dockerfile, folder: Path) -> Path:

@@ -48,6 +48,8 @@ class BuildOrder:
     name: str = ""  # the reference the image gets: 127.0.0.1:5000/apps/x:tag
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
+    # User and password for a registry, by its host; asked for when a base image is there. None: it wants none.
+    credentials: Callable[[str], tuple[str, str] | None] = lambda host: None  # noqa: ARG005
 
 
 class BuildRefused(EngineError):
@@ -73,7 +75,7 @@ class BuildKit:
         """Returns the image's id. `say` gets lines as they come; `check` is called several times a second, and what it
         raises ends the build. Raises `BuildRefused`."""
         build_id = secrets.token_hex(16)
-        with _served(order.context) as url, _Session(self, order.secrets) as session:
+        with _served(order.context) as url, _Session(self, order) as session:
             query = {
                 "version": "2",
                 "remote": url,
@@ -100,14 +102,15 @@ class BuildKit:
             finally:
                 _shut(connection)
 
-    def push(self, repository: str, tag: str, *, check: Callable[[], None]) -> Pushed:
+    def push(self, repository: str, tag: str, *, check: Callable[[], None], registry_token: str = "") -> Pushed:
         """Push an image by name to the registry that is part of it."""
+        credentials = json.dumps({"registrytoken": registry_token} if registry_token else {}).encode()
         connection = self._connect(None)
         digest, sent = "", set()
         try:
             path = f"/images/{quote(repository, safe='/:')}/push?{urlencode({'tag': tag})}"
             for message in self._messages(
-                connection, path, {"X-Registry-Auth": base64.urlsafe_b64encode(b"{}").decode()}
+                connection, path, {"X-Registry-Auth": base64.urlsafe_b64encode(credentials).decode()}
             ):
                 check()
                 if message is None:
@@ -281,10 +284,10 @@ def _served(path: Path) -> Iterator[str]:
 class _Session:
     """One hijacked connection, served by a thread until it is closed."""
 
-    def __init__(self, buildkit: BuildKit, given: Mapping[str, bytes]) -> None:
+    def __init__(self, buildkit: BuildKit, order: BuildOrder) -> None:
         self.id = secrets.token_hex(16)
         self._buildkit = buildkit
-        self._secrets = given
+        self._order = order
         self._http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self._requests: dict[int, tuple[str, bytearray]] = {}
         self._waiting: dict[int, tuple[bytes, int]] = {}  # what the peer's window has no room for yet
@@ -382,10 +385,12 @@ class _Session:
             answer = b"\x08\x01"
         elif method == _SECRET:
             wanted = next((value for number, value in fields(message) if number == 1), b"")
-            found = self._secrets.get(bytes(wanted).decode(errors="replace")) if isinstance(wanted, bytes) else None
+            found = self._order.secrets.get(bytes(wanted).decode(errors="replace")) if isinstance(wanted, bytes) else None
             answer, status = (encoded(1, found), 0) if found is not None else (b"", _NOT_FOUND)
         elif method == _CREDENTIALS:
-            answer = b""  # no user, no password: the bundled registry and public ones want none
+            host = next((value for number, value in fields(message) if number == 1), b"")
+            known = self._order.credentials(bytes(host).decode(errors="replace")) if isinstance(host, bytes) else None
+            answer = b"".join(encoded(at, text.encode()) for at, text in enumerate(known or (), start=1))
         else:
             status = _UNIMPLEMENTED
         self._http.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])

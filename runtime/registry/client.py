@@ -41,6 +41,7 @@ _MAX_DOCUMENT_BYTES = 8 << 20
 _LONGEST_PAUSE_SECONDS = 5.0
 _KEPT_CONFIGS = 64
 
+_LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=20.0)
 _BYTES = "application/octet-stream"
 Body = Callable[[], Iterator[bytes]]
 
@@ -69,6 +70,11 @@ class _Source:
             while left > 0 and (data := file.read(min(left, _READ_SIZE))):
                 left -= len(data)
                 yield data
+
+
+def through_socket(path: Path) -> httpx.BaseTransport:
+    """For a registry that listens on a Unix socket."""
+    return httpx.HTTPTransport(uds=str(path), limits=_LIMITS, trust_env=False)
 
 
 class Registry:
@@ -104,10 +110,11 @@ class Registry:
             verify=ssl.create_default_context(cafile=str(ca_file) if ca_file else None),
             transport=transport,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=20.0),
+            limits=_LIMITS,
             headers={"User-Agent": "paas"},
         )
-        self._auth = Authorizer(self._http, credentials)
+        self._credentials = credentials or Credentials()
+        self._auth = Authorizer(self._http, self._credentials)
         self._configs: OrderedDict[str, bytes] = (
             OrderedDict()
         )  # by digest: stacks and caches are asked for at every build
@@ -120,6 +127,11 @@ class Registry:
     def reference(self, repository: str, digest: str) -> str:
         """What an engine is told to pull."""
         return f"{self.host}/{repository}{'@' if is_digest(digest) else ':'}{digest}"
+
+    def engine_token(self, *scopes: Scope) -> str:
+        """For an engine that pulls or pushes for us. "" when tokens of this registry are not ours to make."""
+        mint = self._credentials.mint
+        return mint(tuple(str(scope) for scope in scopes)) if mint else ""
 
     def close(self) -> None:
         self._http.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -21,6 +22,8 @@ def collect_garbage(config: Path, data: Path, *, lock: int) -> int:
     Manifests are left alone, also those without a tag (no `--delete-untagged`): what is deployed is known by digest. It
     marks first and deletes one blob after the other, so one that was cut short has deleted nothing that is needed.
     """
+    if not (data / "docker" / "registry" / "v2" / "repositories").is_dir():
+        return 0  # nobody has pushed yet, and it would call that an error
     before, started = size_of(data), time.monotonic()
     try:
         done = subprocess.run(
@@ -42,6 +45,22 @@ def collect_garbage(config: Path, data: Path, *, lock: int) -> int:
     freed = max(before - size_of(data), 0)
     log.info("garbage_collected", extra={"freed_bytes": freed, "seconds": round(time.monotonic() - started, 1)})
     return freed
+
+
+def untagged(data: Path, repository: str) -> list[str]:
+    """Digests of a repository's manifests that have no tag any more, and are not part of an index that has one."""
+    root = data / "docker" / "registry" / "v2"
+    manifests = root / "repositories" / repository / "_manifests"
+    known = {f"sha256:{link.parent.name}" for link in manifests.glob("revisions/sha256/*/link")}
+    kept = {link.read_text().strip() for link in manifests.glob("tags/*/current/link")}
+    for digest in kept.copy():
+        hexadecimal = digest.partition(":")[2]
+        try:
+            content = (root / "blobs" / "sha256" / hexadecimal[:2] / hexadecimal / "data").read_bytes()
+            kept |= {str(entry["digest"]) for entry in json.loads(content).get("manifests") or ()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # no index
+    return sorted(known - kept)
 
 
 def size_of(folder: Path) -> int:

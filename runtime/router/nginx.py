@@ -55,14 +55,15 @@ class NginxSettings:
     domain: str
     web_socket: Path  # serves dashboard.DOMAIN and api.DOMAIN, and tokens for the registry
     git_socket: Path  # serves git.DOMAIN
-    registry: str = ""  # "ip:port", serves registry.DOMAIN; "": the web socket says that there is none here
+    registry_socket: Path | None = None  # serves registry.DOMAIN; None: the web socket says that there is none here
+    registry_port: int = 0  # for the container engine: the registry on loopback without TLS; 0 = none
     door_domains: Sequence[str] = ()  # further domains below which are all `DOORS`, but no apps
     streams_socket: Path | None = None  # serves /streams/ of dashboard and api; None: the web socket does
     http_address: str = "0.0.0.0"  # noqa: S104  # the router is for visitors; "::" is IPv6 and IPv4
     http_ports: Sequence[int] = (80,)
     https_port: int = 0  # 0 = none
     api_port: int = 0  # HTTPS for `localhost`: the API, git and the registry under one name; 0 = none
-    api_addresses: Sequence[str] = ("127.0.0.1",)
+    loopback: Sequence[str] = ("127.0.0.1",)  # where these two ports are
     port_range: tuple[int, int] | None = None  # public TCP ports that are open at all times; None: no ports at all
     worker_processes: int = 2
     worker_user: str = "www-data"  # when started by root; root if it could not reach the sockets
@@ -374,8 +375,7 @@ def _write_if_changed(path: Path, content: bytes) -> None:
 
 def _check(home: Path, log_dir: Path, settings: NginxSettings) -> None:
     sockets = [settings.web_socket, settings.git_socket, home / "run" / "admin.sock"]
-    if settings.streams_socket:
-        sockets.append(settings.streams_socket)
+    sockets += [each for each in (settings.streams_socket, settings.registry_socket) if each]
     for path in (home, log_dir, *sockets):
         if not PLAIN_PATH.fullmatch(str(path)):
             raise InvalidInput(
@@ -391,12 +391,11 @@ def _check(home: Path, log_dir: Path, settings: NginxSettings) -> None:
     for domain in (settings.domain, *settings.door_domains):
         if not document.is_host(domain) or domain.startswith("*"):
             raise InvalidInput(f"{domain!r} is not a domain.", id="bad_router_settings")
-    for address in (settings.http_address, *settings.api_addresses):
+    for address in (settings.http_address, *settings.loopback):
         if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:.]+", address):
             raise InvalidInput(f"{address!r} is not an IP address.", id="bad_router_settings")
-    if not re.fullmatch(r"([0-9.]+:[0-9]+)?", settings.registry):
-        raise InvalidInput(f"{settings.registry!r} is not the address of a registry.", id="bad_router_settings")
-    http = [*settings.http_ports, *(port for port in (settings.https_port, settings.api_port) if port)]
+    others = (settings.https_port, settings.api_port, settings.registry_port)
+    http = [*settings.http_ports, *(port for port in others if port)]
     if not settings.http_ports or len(set(http)) != len(http) or not all(1 <= port <= 65535 for port in http):
         raise InvalidInput(f"The router can't listen on the ports {http}.", id="bad_router_settings")
     low, high = settings.port_range or (65535, 65535)
@@ -431,8 +430,7 @@ def _worker_user(home: Path, settings: NginxSettings) -> pwd.struct_passwd | Non
         log.warning("router_workers_stay_root", extra={"reason": f"there is no user {settings.worker_user}"})
         return pwd.getpwuid(0)
     folders = {home / "tmp", settings.web_socket.parent, settings.git_socket.parent}
-    if settings.streams_socket:
-        folders.add(settings.streams_socket.parent)
+    folders |= {each.parent for each in (settings.streams_socket, settings.registry_socket) if each}
     for folder in folders:
         for each in (folder, *folder.parents):
             if each.exists() and not _may_enter(each, entry):
@@ -493,11 +491,11 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
         tls=tls,
         listen=_listens(settings, http2=http2, default=False),
         listen_default=_listens(settings, http2=http2, default=True),
-        registry=REGISTRY.format(address=settings.registry) if settings.registry else NO_REGISTRY,
+        registry=REGISTRY.format(socket=settings.registry_socket) if settings.registry_socket else NO_REGISTRY,
         to_streams=TO_STREAMS,
         to_git=TO_GIT,
         to_registry=TO_REGISTRY,
-        one_name=_one_name(settings, http2) if settings.api_port else "",
+        loopback=_loopback(settings, http2),
         **{f"{door}_names": _quoted(_names(settings, door)) for door in DOORS},
         web=settings.web_socket.absolute(),
         git=settings.git_socket.absolute(),
@@ -509,16 +507,22 @@ def _quoted(names: Sequence[str]) -> str:
     return " ".join(f'"{name}"' for name in names)
 
 
-def _one_name(settings: NginxSettings, http2: str) -> str:
-    listens = [f"    listen {_bracketed(address)}:{settings.api_port} ssl{http2}" for address in settings.api_addresses]
-    return ONE_NAME.format(
-        listen="\n".join(f"{line};" for line in listens),
-        listen_default="\n".join(f"{line} default_server;" for line in listens),
-        names=_quoted(["localhost", *map(_bracketed, settings.api_addresses), *_names(settings, "api")]),
-        to_streams=TO_STREAMS,
-        to_git=TO_GIT,
-        to_registry=TO_REGISTRY,
-    )
+def _loopback(settings: NginxSettings, http2: str) -> str:
+    """The servers that only this machine reaches."""
+    own = ["localhost", *map(_bracketed, settings.loopback)]
+    places = {"to_streams": TO_STREAMS, "to_git": TO_GIT, "to_registry": TO_REGISTRY}
+    parts = []
+    for template, port, protocol, names in (
+        (ONE_NAME, settings.api_port, f" ssl{http2}", [*own, *_names(settings, "api")]),
+        (ENGINES_REGISTRY, settings.registry_port, "", own),
+    ):
+        if port:
+            listens = [f"    listen {_bracketed(address)}:{port}{protocol}" for address in settings.loopback]
+            parts.append(STRANGER.format(listen="\n".join(f"{line} default_server;" for line in listens)))
+            parts.append(
+                template.format(listen="\n".join(f"{line};" for line in listens), names=_quoted(names), **places)
+            )
+    return "".join(parts)
 
 
 TLS = """
@@ -533,7 +537,7 @@ TLS = """
 
 REGISTRY = """
   upstream paas_registry {{
-    server {address};
+    server "unix:{socket}";
     keepalive 8;
     keepalive_timeout 1s;
   }}
@@ -578,10 +582,10 @@ TO_REGISTRY = """\
       proxy_send_timeout 10m;
       header_filter_by_lua_block { router.challenged() }"""
 
-# Everything that the stock Heroku CLI reaches, under the one name that it trusts by itself.
-ONE_NAME = """
+# A port of the platform's, under a name that is not: a page of a browser, say, whose name leads to loopback.
+STRANGER = """
   server {{
-{listen_default}
+{listen}
     server_name _;
     set $paas_app "";
     set $paas_door "";
@@ -589,7 +593,10 @@ ONE_NAME = """
     location / {{
       content_by_lua_block {{ router.stranger() }}
     }}
-  }}
+  }}"""
+
+# Everything that the stock Heroku CLI reaches, under the one name that it trusts by itself.
+ONE_NAME = """
   server {{
 {listen}
     server_name {names};
@@ -617,8 +624,31 @@ ONE_NAME = """
     location @failed {{
       content_by_lua_block {{ router.platform_failed() }}
     }}
-  }}
-"""
+  }}"""
+
+# Engines take plain HTTP from loopback alone, and need no certificate for that.
+ENGINES_REGISTRY = """
+  server {{
+{listen}
+    server_name {names};
+    set $paas_app "";
+    set $paas_door registry;
+    add_header X-Request-Id $paas_id always;
+    error_page 500 502 504 @failed;
+
+    location / {{
+      proxy_pass http://paas_web;
+    }}
+    location /v2/ {{
+{to_registry}
+    }}
+    location = /v2/token {{
+      proxy_pass http://paas_web;
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}"""
 
 CONFIGURATION = """\
 # Written when the platform is installed or started. Nothing of any app is in here, and changes are overwritten.
@@ -843,7 +873,7 @@ http {{
       content_by_lua_block {{ router.platform_failed() }}
     }}
   }}
-{one_name}
+{loopback}
   server {{
     listen "unix:{home}/run/admin.sock";
     access_log off;

@@ -20,6 +20,7 @@ from isal import igzip
 from runtime.errors import InvalidInput, ManifestUnknown
 from runtime.images.layers import LayerFile, assemble, compress_layer
 from runtime.images.values import EPOCH, OCI_LAYER, Descriptor, Image, Layer, canonical_json, host_architecture
+from runtime.registry.auth import Scope
 from runtime.registry.client import Registry
 from runtime.stacks import debian13
 from runtime.stacks.make import FILES, RECIPE, Wanted, make_rootfs
@@ -131,7 +132,8 @@ class StackStore:
             console.line(f"ready in {seconds:.1f} s, {stack.image.size / 1e6:.0f} MB")
             log.info("stack_made", extra={"stack": level.name, "digest": stack.digest, "seconds": round(seconds, 1)})
         if self._engine is not None:
-            self._engine.pull(self._registry.reference(stack.repository, stack.digest))
+            token = self._registry.engine_token(Scope(stack.repository, "pull"))
+            self._engine.pull(self._registry.reference(stack.repository, stack.digest), registry_token=token)
         return stack
 
     def _make(self, level: _Level, language: str, console: BuildConsole) -> Stack:

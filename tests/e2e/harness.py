@@ -26,6 +26,8 @@ import redis
 
 from paas.core.processes import Sessions
 from paas.env import load
+from runtime.registry import Credentials, Registry
+from runtime.registry.tokens import Access, TokenIssuer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLES = CHECKOUT / "tests" / "sample_apps"
@@ -120,6 +122,12 @@ class Platform:
             return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
+
+    def registry(self) -> Registry:
+        """The bundled one, with all rights, by the port that the engine uses."""
+        tokens = TokenIssuer(*(file.read_bytes() for file in self.env.registry_key))
+        ours = Credentials(mint=lambda scopes: tokens.issue("tests", [Access.parse(scope) for scope in scopes]))
+        return Registry(f"http://127.0.0.1:{self.env.registry_port}", credentials=ours)
 
     def containers(self, *labels: str) -> list[dict[str, Any]]:
         """As the engine lists them, by labels of this platform."""

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from runtime.registry import Registry
 from tests.e2e.harness import CHECKOUT, App, steady_load, wait_until
 
 
@@ -84,7 +83,7 @@ def test_tags_reach_the_registry_and_lead_back(app: App) -> None:
     first = app.json("releases:info")["image"]
     app.paas("tags:add", "stable")
     app.deploy(version="two")
-    with Registry(app.platform.info["registry"]) as registry:
+    with app.platform.registry() as registry:
         ((repository,),) = app.platform.rows(
             "select distinct i.repository from releases_image i join apps_app a on a.id = i.app_id where a.name = ?",
             app.name,
@@ -124,8 +123,8 @@ def test_what_nobody_can_go_back_to_leaves_registry_and_engine(app: App) -> None
 def references(app: App) -> set[str]:
     """Of the images that the engine has of this platform."""
     images = app.platform.engine.api.images()
-    host = app.platform.info["registry"]
-    return {name for image in images for name in image["RepoDigests"] or () if name.startswith(f"{host}/apps/")}
+    ours = f"127.0.0.1:{app.platform.env.registry_port}/apps/"
+    return {name for image in images for name in image["RepoDigests"] or () if name.startswith(ours)}
 
 
 def test_all_process_types_are_replaced_scaled_and_restarted_under_load(app: App) -> None:

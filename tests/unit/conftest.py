@@ -11,6 +11,7 @@ from pytest_socket import disable_socket, enable_socket
 from paas import wiring
 from paas.celery import celery_app
 from runtime.engine.memory import MemoryEngine
+from runtime.registry.tokens import TokenIssuer, make_key
 from runtime.router.memory import MemoryRouter
 from runtime.router.names import MemoryNames
 
@@ -22,10 +23,20 @@ def _no_sockets() -> Iterator[None]:
     enable_socket()
 
 
+@pytest.fixture(scope="session")
+def registry_tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenIssuer:
+    """With a key of the tests' own."""
+    folder = tmp_path_factory.mktemp("tokens")
+    make_key(folder / "key", folder / "certificate")
+    return TokenIssuer((folder / "key").read_bytes(), (folder / "certificate").read_bytes())
+
+
 @pytest.fixture(autouse=True)
-def _memory_drivers() -> Iterator[None]:
+def _memory_drivers(registry_tokens: TokenIssuer) -> Iterator[None]:
     """A test that cares puts its own in their place."""
-    with wiring.replaced(engine=MemoryEngine(), router=MemoryRouter(), names=MemoryNames()):
+    with wiring.replaced(
+        engine=MemoryEngine(), router=MemoryRouter(), names=MemoryNames(), registry_tokens=registry_tokens
+    ):
         yield
 
 

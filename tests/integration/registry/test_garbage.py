@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from runtime.errors import RegistryError
 from runtime.images.layers import LayerFile
+from runtime.images.values import OCI_INDEX, OCI_MANIFEST
 from runtime.registry import Registry
-from runtime.registry.garbage import collect_garbage, size_of
+from runtime.registry.garbage import collect_garbage, size_of, untagged
 from tests.integration.registry.conftest import running_registry
 from tests.unit.runtime.registry.contract import make_image, make_layer, some_repository
 
@@ -92,9 +95,31 @@ def test_a_collection_that_is_killed_at_any_moment_does_no_harm(registry, home, 
     assert not any(registry.has_blob(repository, layer.descriptor.digest) for _, layer in gone)
 
 
+def test_where_nobody_has_pushed_there_is_nothing_to_collect(home, lock, tmp_path):
+    assert collect_garbage(tmp_path / "no-such.yml", home, lock=lock) == 0
+
+
 def test_a_collection_that_fails_says_why(home, lock, tmp_path):
+    (home / "docker" / "registry" / "v2" / "repositories").mkdir(parents=True)
     with pytest.raises(RegistryError, match="garbage"):
         collect_garbage(tmp_path / "no-such.yml", home, lock=lock)
+
+
+def test_a_manifest_that_was_pushed_over_has_no_tag_unless_an_index_names_it(registry, home, tmp_path):
+    repository = some_repository()
+    first, _ = published(registry, tmp_path / "first", repository, "latest")
+    part, _ = published(registry, tmp_path / "part", repository, "other")
+    entry = {"mediaType": OCI_MANIFEST, "digest": part, "size": 1, "platform": {"architecture": "amd64", "os": "linux"}}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    with httpx.Client(base_url=f"http://{registry.host}") as client:
+        put = client.put(f"/v2/{repository}/manifests/all", content=index, headers={"Content-Type": OCI_INDEX})
+    assert put.status_code == 201, put.text
+    assert untagged(home / "blobs", repository) == []
+    last, _ = published(registry, tmp_path / "last", repository, "latest", "other")
+    assert untagged(home / "blobs", repository) == [first]
+    assert registry.delete_manifest(repository, first)
+    assert untagged(home / "blobs", repository) == []
+    assert registry.head_manifest(repository, "latest") == last
 
 
 def test_a_collection_that_outlives_us_keeps_the_lock(tmp_path):

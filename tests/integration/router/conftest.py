@@ -61,6 +61,7 @@ class RunningNginx:
         self.home = self.base / "router"
         (self.base / "run").mkdir(mode=0o711)
         self.web_socket, self.git_socket = self.base / "run" / "web.sock", self.base / "run" / "git.sock"
+        self.registry_socket = self.base / "run" / "registry.sock"
         self.port, self.https_port = free_ports(2)
         settings = NginxSettings(
             domain="localhost",
@@ -71,6 +72,7 @@ class RunningNginx:
             https_port=self.https_port,
             port_range=self.range,
             max_body_bytes=8 * 1024 * 1024,
+            registry_socket=self.registry_socket if changes.get("registry_port") else None,
         )
         install(self.home, replace(settings, **changes))
         self.router = NginxRouter(self.home)

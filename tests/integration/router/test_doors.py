@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import socketserver
 import ssl
@@ -33,23 +32,15 @@ class UnixServer(socketserver.ThreadingUnixStreamServer):
     request_queue_size = 64
 
 
-class TCPServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
 class Part:
     """A process of the platform, or its registry: tells what it was asked, and who it is."""
 
-    def __init__(self, name: str, at: Path | int) -> None:
+    def __init__(self, name: str, at: Path) -> None:
         class Answering(Asked):
             part = name
 
-        if isinstance(at, Path):
-            self._server: socketserver.BaseServer = UnixServer(str(at), Answering)
-            os.chmod(at, 0o666)  # noqa: PTH101
-        else:
-            self._server = TCPServer(("127.0.0.1", at), Answering)
+        self._server = UnixServer(str(at), Answering)
+        at.chmod(0o666)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
@@ -106,13 +97,15 @@ class Asked(BaseHTTPRequestHandler):
 class Doors:
     nginx: RunningNginx
     api_port: int
+    registry_port: int
     ca_file: Path
 
     def ask(self, host: str, path: str, method: str = "GET", *, port: int = 0, **fields: Any) -> httpx.Response:
-        """Over HTTP; over the API's own port when `port` says so, with its certificate checked."""
+        """Over HTTP; at the API's own port over HTTPS, with its certificate checked."""
         headers = {"Host": host, **fields.pop("headers", {})}
-        if not port:
-            return self.nginx.client.request(method, path, headers=headers, **fields)
+        if port != self.api_port:
+            there = f"http://127.0.0.1:{port or self.nginx.port}{path}"
+            return self.nginx.client.request(method, there, headers=headers, **fields)
         context = ssl.create_default_context(cafile=str(self.ca_file))
         with httpx.Client(trust_env=False, verify=context, timeout=30) as client:
             name = host.partition(":")[0]
@@ -125,18 +118,17 @@ class Doors:
 def doors() -> Iterator[Doors]:
     registry, api = free_ports(2)
     nginx = RunningNginx(
-        domain=DOMAIN, door_domains=(ALSO,), registry=f"127.0.0.1:{registry}", api_port=api,
-        streams_socket=None,
-    )  # fmt: skip
+        domain=DOMAIN, door_domains=(ALSO,), registry_port=registry, api_port=api, loopback=("127.0.0.1",)
+    )
     parts: list[Part] = []
     try:
-        parts += [Part("web", nginx.web_socket), Part("git", nginx.git_socket), Part("registry", registry)]
+        parts += [Part("web", nginx.web_socket), Part("git", nginx.git_socket), Part("registry", nginx.registry_socket)]
         nginx.start()
         authority = ensure_ca(nginx.base / "ca")
         key, chain = issue(authority, NAMES)
         for name in (f"*.{DOMAIN}", f"*.{ALSO}", "localhost"):
             nginx.router.put_certificate(name, key_pem=key, chain_pem=chain)
-        yield Doors(nginx, api, authority.certificate)
+        yield Doors(nginx, api, registry, authority.certificate)
     finally:
         for part in parts:
             part.close()
@@ -203,6 +195,24 @@ def test_on_the_ports_one_name_the_place_decides(doors: Doors, host: str, path: 
     answer = doors.ask(f"{host}:{doors.api_port}", path, port=doors.api_port, headers={"Authorization": "Bearer x"})
     assert door_of(answer) == (part, door)
     assert answer.json()["path"] == path
+
+
+AT_THE_ENGINES_PORT = [
+    ("/v2/", "registry"), ("/v2/apps/x/blobs/uploads/", "registry"), ("/v2/token", "web"), ("/apps", "web"),
+    ("/shop.git/info/refs", "web"), ("/streams/x", "web"), ("/login", "web"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(("path", "part"), AT_THE_ENGINES_PORT)
+def test_the_engines_port_is_the_registrys_door_alone(doors: Doors, host: str, path: str, part: str) -> None:
+    answer = doors.ask(host, path, port=doors.registry_port, headers={"Authorization": "Bearer x", "X-Paas-Door": "api"})
+    assert door_of(answer) == (part, ["registry"])
+
+
+@pytest.mark.parametrize("host", ["evil.example.org", f"registry.{DOMAIN}", f"dashboard.{DOMAIN}"])
+def test_a_page_whose_name_leads_to_loopback_gets_nothing_from_the_registry(doors: Doors, host: str) -> None:
+    assert doors.ask(host, "/v2/", port=doors.registry_port).status_code == 404
 
 
 @pytest.mark.parametrize("spelling", ["X-Paas-Door", "x-paas-door", "X_Paas_Door", "X-PAAS-DOOR"])
@@ -272,17 +282,18 @@ def test_the_api_port_speaks_nothing_but_tls(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "secure", "realm"),
+    ("host", "at", "realm"),
     [
-        (f"registry.{DOMAIN}", False, f"http://registry.{DOMAIN}/v2/token"),
-        (f"registry.{DOMAIN}:8080", False, f"http://registry.{DOMAIN}:8080/v2/token"),
-        (f"Registry.{ALSO}", False, f"http://registry.{ALSO}/v2/token"),
-        ("localhost", True, "https://localhost/v2/token"),
-        ("localhost:5443", True, "https://localhost:5443/v2/token"),
+        (f"registry.{DOMAIN}", "", f"http://registry.{DOMAIN}/v2/token"),
+        (f"registry.{DOMAIN}:8080", "", f"http://registry.{DOMAIN}:8080/v2/token"),
+        (f"Registry.{ALSO}", "", f"http://registry.{ALSO}/v2/token"),
+        ("localhost", "api_port", "https://localhost/v2/token"),
+        ("localhost:5443", "api_port", "https://localhost:5443/v2/token"),
+        ("127.0.0.1:5000", "registry_port", "http://127.0.0.1:5000/v2/token"),
     ],
 )
-def test_a_token_is_to_be_had_under_the_name_that_was_used(doors: Doors, host: str, secure: bool, realm: str) -> None:
-    answer = doors.ask(host, "/v2/", port=doors.api_port if secure else 0)
+def test_a_token_is_to_be_had_under_the_name_that_was_used(doors: Doors, host: str, at: str, realm: str) -> None:
+    answer = doors.ask(host, "/v2/", port=getattr(doors, at) if at else 0)
     assert answer.status_code == 401
     expected = f'Bearer realm="{realm}",service="paas",scope="repository:shop/web:pull"'
     assert answer.headers.get_list("WWW-Authenticate") == [expected]

@@ -63,14 +63,14 @@ def test_only_the_owner_reads_keys_routes_and_the_admin_socket(nginx: RunningNgi
         {"http_address": "::1"},
         {"http_address": "0.0.0.0"},
         {"domain": "apps.a-rather-long-name.example.com"},
-        {"domain": "example.com", "door_domains": ("localhost.example.com",), "registry": "127.0.0.1:5000"},
+        {"domain": "example.com", "door_domains": ("localhost.example.com",), "registry_port": 8005},
         {"https_port": 0, "api_port": 8004},
-        {"api_port": 8004, "api_addresses": ("127.0.0.1", "::1")},
+        {"api_port": 8004, "registry_port": 8005, "loopback": ("127.0.0.1", "::1")},
     ],
     ids=repr,
 )
 def test_nginx_accepts_every_shape_of_the_configuration(own_nginx: RunningNginx, changes: dict[str, Any]) -> None:
-    if "::1" in {changes.get("http_address"), *changes.get("api_addresses", ())} and not has_address("::1"):
+    if "::1" in {changes.get("http_address"), *changes.get("loopback", ())} and not has_address("::1"):
         pytest.skip("this machine has no IPv6 loopback")
     install(own_nginx.home, settings_of(own_nginx, **changes))
     clear_ports(own_nginx.home)

@@ -66,11 +66,12 @@ def test_redis_listens_on_its_socket_alone_and_keeps_what_it_was_told(tmp_path):
     assert "appendonly yes" in lines
 
 
-def test_the_registry_listens_on_loopback_and_has_no_blob_cache(tmp_path):
-    env = make_env(tmp_path, PAAS_REGISTRY_PORT="5055")
+def test_the_registry_wants_tokens_and_has_no_blob_cache(tmp_path):
+    env = make_env(tmp_path)
     services.make_secret(env.secret_file)
     configuration = json.loads(services.registry_config(env))
-    assert configuration["http"]["addr"] == "127.0.0.1:5055"
+    assert (configuration["http"]["net"], configuration["http"]["addr"]) == ("unix", f"{tmp_path}/run/registry.sock")
+    assert configuration["auth"]["token"]["rootcertbundle"] == f"{tmp_path}/registry/token.pem"
     assert configuration["http"]["secret"] not in env.secret_file.read_text()
     assert configuration["storage"]["delete"] == {"enabled": True}
     assert "cache" not in configuration["storage"]
