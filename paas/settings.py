@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "paas.machine",
     "paas.hooks",
     "paas.dashboard",
+    "paas.api",
 ]
 
 MIDDLEWARE = [

@@ -12,6 +12,7 @@ from django.urls import Resolver404, get_resolver, set_urlconf
 
 from paas.api.auth import ApiRequest
 from paas.api.errors import answer_to, no_such_endpoint
+from paas.api.idempotency import once
 from paas.core import audit
 from paas.core.middleware import client_address, request_id_of
 
@@ -27,7 +28,7 @@ def answer(request: HttpRequest) -> HttpResponseBase:
     if method == "HEAD":
         request.method = "GET"
     with audit.through("api", request_id, client_address(request.META)):
-        response = _respond(request)
+        response = _respond(asked)
     headers = {
         "Request-Id": request_id,
         "Cache-Control": "private, no-cache",
@@ -52,7 +53,7 @@ def _uuid_of(request_id: str) -> str:
         return str(uuid.uuid4())
 
 
-def _respond(request: HttpRequest) -> HttpResponseBase:
+def _respond(request: ApiRequest) -> HttpResponseBase:
     if request.method in {"POST", "PUT", "PATCH"} and not request.META.get("CONTENT_LENGTH", "").strip("0"):
         request._body = b"{}"  # noqa: SLF001  # no body: an object without members
     set_urlconf(URLS)
@@ -61,7 +62,7 @@ def _respond(request: HttpRequest) -> HttpResponseBase:
             raise no_such_endpoint()
         match = get_resolver(URLS).resolve(request.path_info)
         request.resolver_match = match
-        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        response = once(request, lambda: match.func(request, *match.args, **match.kwargs))
         # A known path and another method: to clients of the Platform API that is an unknown endpoint.
         return answer_to(request, no_such_endpoint()) if response.status_code == 405 else response
     except Resolver404:
