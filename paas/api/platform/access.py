@@ -10,6 +10,7 @@ from pydantic import Field
 
 from paas.accounts.selectors import get_user
 from paas.api.auth import ApiRequest, find_app
+from paas.api.ids import uuid_of
 from paas.api.ranges import page, page_of
 from paas.api.schemas import Answer, Body, Time
 from paas.apps import services
@@ -141,8 +142,8 @@ def create_invitation(request: ApiRequest, identity: str, body: NewInvitation) -
 
 
 @router.delete("/apps/{identity}/invitations/{invitation}", response=InvitationAnswer)
-def delete_invitation(request: ApiRequest, identity: str, invitation: UUID) -> InvitationAnswer:
-    found = app_invitation(find_app(request, identity, Role.OWNER), invitation)
+def delete_invitation(request: ApiRequest, identity: str, invitation: str) -> InvitationAnswer:
+    found = app_invitation(find_app(request, identity, Role.OWNER), uuid_of(invitation))
     shown = invitation_answer(found)
     services.revoke_invitation(found, by=request.user)
     return shown

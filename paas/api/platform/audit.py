@@ -21,6 +21,7 @@ from paas.core.models import AuditEvent
 
 router = Router(tags=["Audit"], auth=TokenAuth(reading=Scope.GLOBAL))
 CHUNK = 1000
+CSV = {"responses": {200: {"description": "OK", "content": {"text/csv": {"schema": {"type": "string"}}}}}}
 
 
 class EventAnswer(Answer):
@@ -60,7 +61,7 @@ def list_events(
     return [EventAnswer(id=event.pk, **as_values(event)) for event in rows]
 
 
-@router.get("/audit-events.csv", response={200: None})
+@router.get("/audit-events.csv", openapi_extra=CSV)
 def export_events(
     request: ApiRequest,
     *,

@@ -77,7 +77,7 @@ class EngineAnswer(Answer):
     problem: str | None
 
 
-class HealthAnswer(Answer):
+class PlatformHealthAnswer(Answer):
     healthy: bool
     parts: list[PartAnswer]
     processes: list[ProcessAnswer]
@@ -148,12 +148,12 @@ def host(request: ApiRequest) -> HostAnswer:  # noqa: ARG001  # whoever has a to
     return HostAnswer.model_validate({name: found[name] for name in HostAnswer.model_fields})
 
 
-@router.get("/host/health", response=HealthAnswer, auth=ADMIN)
-def host_health(request: ApiRequest) -> HealthAnswer:
+@router.get("/host/health", response=PlatformHealthAnswer, auth=ADMIN)
+def host_health(request: ApiRequest) -> PlatformHealthAnswer:
     """How every part of the platform is, and what waits."""
     check_admin(request.user)
     parts, sweep, engine = selectors.parts(), selectors.last_sweep(), selectors.engine_state()
-    return HealthAnswer(
+    return PlatformHealthAnswer(
         healthy=not any(part.problem for part in parts),
         parts=[
             PartAnswer(name=each.name, purpose=each.purpose, problem=each.problem or None, hint=each.hint or None)

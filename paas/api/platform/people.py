@@ -13,6 +13,7 @@ from paas.accounts import services
 from paas.accounts.models import ApiToken, Scope, User
 from paas.accounts.selectors import check_admin, get_token, get_user, user_by_id, users_with_numbers
 from paas.api.auth import ApiRequest, TokenAuth, find_app
+from paas.api.ids import uuid_of
 from paas.api.platform.access import InvitationAnswer, invitation_answer
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time
@@ -49,7 +50,7 @@ class UserChange(Body):
     password: str | None = None
 
 
-class NewInvitation(Body):
+class NewPlatformInvitation(Body):
     email: str
     is_admin: bool = False
 
@@ -179,9 +180,9 @@ def tokens_of_user(request: ApiRequest, person: str) -> list[TokenAnswer]:
 
 
 @router.delete("/people/{person}/tokens/{token}", response=TokenAnswer)
-def revoke_token_of_user(request: ApiRequest, person: str, token: UUID) -> TokenAnswer:
+def revoke_token_of_user(request: ApiRequest, person: str, token: str) -> TokenAnswer:
     check_admin(request.user)
-    return _revoke(request, get_token(_found(person), token))
+    return _revoke(request, get_token(_found(person), uuid_of(token)))
 
 
 @router.get("/tokens", response=list[TokenAnswer])
@@ -206,8 +207,8 @@ def create_token(request: ApiRequest, body: NewToken) -> NewTokenAnswer:
 
 
 @router.delete("/tokens/{token}", response=TokenAnswer)
-def revoke_token(request: ApiRequest, token: UUID) -> TokenAnswer:
-    return _revoke(request, get_token(request.user, token))
+def revoke_token(request: ApiRequest, token: str) -> TokenAnswer:
+    return _revoke(request, get_token(request.user, uuid_of(token)))
 
 
 def _revoke(request: ApiRequest, token: ApiToken) -> TokenAnswer:
@@ -224,7 +225,7 @@ def list_invitations(request: ApiRequest) -> list[InvitationAnswer]:
 
 
 @router.post("/invitations", response={201: InvitationAnswer})
-def create_invitation(request: ApiRequest, body: NewInvitation) -> InvitationAnswer:
+def create_invitation(request: ApiRequest, body: NewPlatformInvitation) -> InvitationAnswer:
     """A link with which somebody new becomes a user, once, within a week."""
     check_admin(request.user)
     invitation, secret = invite(email=body.email, by=request.user, is_admin=body.is_admin)
@@ -232,9 +233,9 @@ def create_invitation(request: ApiRequest, body: NewInvitation) -> InvitationAns
 
 
 @router.delete("/invitations/{invitation}", response=InvitationAnswer)
-def delete_invitation(request: ApiRequest, invitation: UUID) -> InvitationAnswer:
+def delete_invitation(request: ApiRequest, invitation: str) -> InvitationAnswer:
     check_admin(request.user)
-    found = platform_invitation(invitation)
+    found = platform_invitation(uuid_of(invitation))
     shown = invitation_answer(found)
     revoke_invitation(found, by=request.user)
     return shown

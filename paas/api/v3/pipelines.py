@@ -12,6 +12,7 @@ from pydantic import Field
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import missing
+from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, NamedRef, Time, made_up
 from paas.apps.models import Role
@@ -217,21 +218,21 @@ def create_coupling(request: ApiRequest, body: NewCoupling) -> CouplingAnswer:
 
 
 @router.get("/pipeline-couplings/{coupling}", response=CouplingAnswer)
-def coupling_info(request: ApiRequest, coupling: UUID) -> CouplingAnswer:
-    return coupling_answer(selectors.get_coupling(request.user, coupling))
+def coupling_info(request: ApiRequest, coupling: str) -> CouplingAnswer:
+    return coupling_answer(selectors.get_coupling(request.user, uuid_of(coupling)))
 
 
 @router.patch("/pipeline-couplings/{coupling}", response=CouplingAnswer)
-def update_coupling(request: ApiRequest, coupling: UUID, body: CouplingChange) -> CouplingAnswer:
-    found = selectors.get_coupling(request.user, coupling, for_managing=True)
+def update_coupling(request: ApiRequest, coupling: str, body: CouplingChange) -> CouplingAnswer:
+    found = selectors.get_coupling(request.user, uuid_of(coupling), for_managing=True)
     if body.stage is not None:
         services.move_app(found, body.stage, by=request.user)
     return coupling_answer(found)
 
 
 @router.delete("/pipeline-couplings/{coupling}", response=CouplingAnswer)
-def delete_coupling(request: ApiRequest, coupling: UUID) -> CouplingAnswer:
-    found = selectors.get_coupling(request.user, coupling, for_managing=True)
+def delete_coupling(request: ApiRequest, coupling: str) -> CouplingAnswer:
+    found = selectors.get_coupling(request.user, uuid_of(coupling), for_managing=True)
     shown = coupling_answer(found)
     services.uncouple_app(found, by=request.user)
     return shown
@@ -268,14 +269,14 @@ def _release(app_id: UUID, release_id: str) -> Release:
 
 
 @router.get("/pipeline-promotions/{promotion}", response=PromotionAnswer)
-def promotion_info(request: ApiRequest, promotion: UUID) -> PromotionAnswer:
-    return promotion_answer(selectors.get_promotion(request.user, promotion))
+def promotion_info(request: ApiRequest, promotion: str) -> PromotionAnswer:
+    return promotion_answer(selectors.get_promotion(request.user, uuid_of(promotion)))
 
 
 @router.get("/pipeline-promotions/{promotion}/promotion-targets", response=list[TargetAnswer])
-def promotion_targets(request: ApiRequest, promotion: UUID) -> list[TargetAnswer]:
+def promotion_targets(request: ApiRequest, promotion: str) -> list[TargetAnswer]:
     """`succeeded` once its release is live."""
-    found = selectors.get_promotion(request.user, promotion)
+    found = selectors.get_promotion(request.user, uuid_of(promotion))
     return [
         TargetAnswer(
             app=IdRef(id=each.app.pk),
