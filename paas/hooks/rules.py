@@ -10,10 +10,12 @@ import random
 import re
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 
 from paas.core.events import Include
+from paas.core.models import Event
 from paas.hooks.models import Level
 from runtime.errors import InvalidInput
 from runtime.outbound.addresses import Guard
@@ -83,6 +85,13 @@ def pause(tries: int, *, jitter: float | None = None) -> timedelta:
     """After so many tries. A tenth more or less, so that those who failed together don't come back together."""
     seconds = PAUSES[min(max(tries, 1), len(PAUSES)) - 1]
     return timedelta(seconds=seconds * (random.uniform(0.9, 1.1) if jitter is None else jitter))  # noqa: S311
+
+
+def actor_of(event: Event) -> dict[str, str]:
+    """Who did it; the platform itself where nobody did."""
+    if event.actor_id is None:
+        return {"email": f"paas@{settings.ENV.domain}", "id": str(UUID(int=0))}
+    return {"email": event.actor_email, "id": str(event.actor_id)}
 
 
 def signature(secret: str, body: bytes) -> str:

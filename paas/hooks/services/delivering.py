@@ -29,6 +29,7 @@ from paas.hooks.rules import (
     MAX_FAILURES,
     MAX_TRIES,
     TRIES_IN_PLACE,
+    actor_of,
     pause,
     signature,
     timed_signature,
@@ -159,7 +160,7 @@ def body_of(delivery: Delivery, made: Attempt) -> dict[str, Any]:
     event = delivery.event
     return {
         "action": event.action,
-        "actor": {"email": event.actor_email, "id": str(event.actor_id)} if event.actor_id else {},
+        "actor": actor_of(event),
         "created_at": moment(event.at),
         "data": event.data,
         "id": str(event.uuid),

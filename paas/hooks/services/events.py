@@ -43,7 +43,8 @@ def _take_batch() -> bool:
         with transaction.atomic():
             if not Event.objects.filter(pk=event.pk, is_taken=False).update(is_taken=True):
                 continue
-            for webhook in Webhook.objects.filter(told_of=event.app_id, switched_off_at=None):
+            listening = Webhook.objects.filter(told_of=event.app_id, switched_off_at=None, created_at__lte=event.at)
+            for webhook in listening:
                 if event.include in webhook.include:
                     Delivery.objects.create(webhook=webhook, event=event)
                     _probe(webhook)

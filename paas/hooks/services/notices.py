@@ -166,7 +166,7 @@ def notice_of_switched_off(webhook: Webhook) -> None:
     text = f"Nothing could be delivered to {url} any more.\nCorrect it, then switch it on again."
     applog.say(app.pk, app.name, "hooks", f"Webhook {url} was switched off after many failures")
     key = f"webhook:{webhook.pk}:{timezone.now():%Y%m%d%H%M%S}"
-    link = _link(f"apps/{app.name}/webhooks")
+    link = _link(f"apps/{app.name}/settings/webhooks/{webhook.pk}")
     tell(app, Topic.DEPLOY_FAILED, subject, text, link, key=key)
     mailbox = Channel.objects.filter(app=app, user=app.owner).first()
     if mail_is_on() and (mailbox is None or Topic.DEPLOY_FAILED not in mailbox.topics):

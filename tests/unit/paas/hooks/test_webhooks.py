@@ -91,6 +91,14 @@ def test_only_what_was_asked_for_is_told_and_in_order(app, outbound, work):
     assert sent(outbound) == [2, 3, 4]
 
 
+def test_what_happened_before_a_webhook_was_added_is_not_told(app, outbound, work):
+    happen(app, 2)
+    subscribe(app)
+    happen(app, 3)
+    work()
+    assert sent(outbound) == [3]
+
+
 def test_an_absent_receiver_gets_everything_in_order_when_it_is_back(app, outbound, work, later):
     webhook = subscribe(app)
     outbound.answers = [AWAY]
