@@ -27,6 +27,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "credentials": ("keys", "keys:add", "keys:remove", "tokens", "tokens:create", "tokens:revoke"),
     "deploy": ("deploy",),
     "formation": ("health", "health:set", "limits", "limits:set"),
+    "hooks": (
+        "drains", "drains:add", "drains:remove",
+        "notifications", "notifications:add", "notifications:remove", "notifications:test",
+        "webhooks", "webhooks:add", "webhooks:deliveries", "webhooks:deliveries:info", "webhooks:on",
+        "webhooks:redeliver", "webhooks:remove", "webhooks:update",
+    ),
     "login": ("login", "logout", "platforms", "platforms:use", "whoami"),
     "logs": ("logs",),
     "people": (
