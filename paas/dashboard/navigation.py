@@ -53,6 +53,14 @@ APP = (
     Entry("Settings", "settings", "account"),
 )
 
+# What belongs to the settings of an app; theirs is the tab Settings.
+SETTINGS = (
+    Entry("General", "settings", "account"),
+    Entry("Webhooks", "webhooks", "external"),
+    Entry("Notifications", "notifications", "info"),
+    Entry("Log drains", "drains", "audit"),
+)
+
 ACCOUNT_PAGES = (
     Entry("Profile", "account", "account"),
     Entry("Sessions", "sessions", "host"),
@@ -75,6 +83,11 @@ def account(here: str = "") -> Iterator[Link]:
 def account_pages(here: str = "") -> Iterator[Link]:
     for link in _links(ACCOUNT_PAGES, here):
         yield replace(link, is_here=here == link.url)
+
+
+def settings_pages(name: str, here: str = "") -> Iterator[Link]:
+    for link in _links(SETTINGS, here, name):
+        yield replace(link, is_here=here == link.url) if link.label == "General" else link
 
 
 def app_pages(name: str, here: str = "") -> Iterator[Link]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -55,6 +56,14 @@ STATES = {
     "leads elsewhere": ("warning", "warn"),
     "no record": ("cross", "bad"),
     "no answer": ("warning", "warn"),
+    "on": ("dot", "good"),
+    "off": ("pause", "quiet"),
+    "arrived": ("check", "good"),
+    "sent": ("check", "quiet"),
+    "retrying": ("restart", "warn"),
+    "failing": ("warning", "warn"),
+    "behind": ("warning", "warn"),
+    "switched off": ("cross", "bad"),
     "stopped": ("stop", "quiet"),
     "not deployed": ("ring", "quiet"),
     "cancelled": ("dash", "quiet"),
@@ -178,6 +187,16 @@ def account_pages(context: dict[str, Any]) -> list[navigation.Link]:
 @register.simple_tag(takes_context=True)
 def app_links(context: dict[str, Any]) -> list[navigation.Link]:
     return list(navigation.app_pages(context["app"].name, context["request"].path))
+
+
+@register.simple_tag(takes_context=True)
+def settings_links(context: dict[str, Any]) -> list[navigation.Link]:
+    return list(navigation.settings_pages(context["app"].name, context["request"].path))
+
+
+@register.filter
+def pretty_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 @register.filter
