@@ -41,7 +41,8 @@ class SourceBlob(BaseModel):
 
 class Build(BaseModel):
     """Holds what the job needs to finish by itself: of a push, which ref goes from what to what, and where the objects
-    wait; of an archive, where it is. `new` is the commit, or what whoever sent an archive calls it."""
+    wait; of an archive, where it is; of images that were pushed, which. `new` is the commit, or what whoever sent an
+    archive calls it."""
 
     app = models.ForeignKey("apps.App", on_delete=models.CASCADE, related_name="builds")
     number = models.PositiveIntegerField()
@@ -57,6 +58,7 @@ class Build(BaseModel):
     source_url = EncryptedJSONField(default="")  # a signed one gives access to who reads it
     checksum = models.CharField(max_length=80, blank=True)
     buildpacks = models.JSONField(default=list)  # names; [] = those of the app, or of its source
+    pushed_images = models.JSONField(default=dict)  # by process type the digest of an image that somebody has made
     # What the source is to git, and the time that its files carry: the same files again are the same image.
     tree_id = models.CharField(max_length=64, blank=True)
     source_time = models.BigIntegerField(null=True)

@@ -25,6 +25,7 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import named_buildpacks, repository_path, url
 from paas.builds.events import tell_build
+from paas.builds.images import adopt, find_pushed
 from paas.builds.log import BuildLog, log_path
 from paas.builds.models import ACTIVE, Build, BuildStatus
 from paas.builds.selectors import refusal
@@ -114,6 +115,26 @@ def start_archive_build(
     )
 
 
+def start_image_build(app: App, images: Mapping[str, str], *, by: User) -> Build:
+    """Nothing is built: it is the release of images that were pushed, by process type the id that docker has for each.
+    Raises `NotFound` or `InvalidInput`."""
+    found = {process: find_pushed(app, process, image_id) for process, image_id in sorted(images.items())}
+    names = ", ".join(f"{process} {digest.removeprefix('sha256:')[:12]}" for process, digest in found.items())
+    return _start(app, {"images": found}, by=by, pushed_images=found, commit_subject=f"images {names}"[:200])
+
+
+def wait_until_released(build: Build, seconds: float) -> None:
+    """For who asked for it and can say at once what was wrong. Returns when there is a release, or the time is over.
+    Raises what the build failed with."""
+    waiter = Waiter(f"build:{build.pk}")
+    deadline = time.monotonic() + seconds
+    while build.release_id is None and not build.is_finished and time.monotonic() < deadline:
+        waiter.wait(min(1.0, seconds))
+        build.refresh_from_db()
+    if build.is_finished and build.status != BuildStatus.SUCCEEDED:
+        raise UserError(build.reason, hint=build.hint, id=build.error_id or "build_failed")
+
+
 def _start(app: App, detail: Mapping[str, Any], *, by: User, **fields: Any) -> Build:
     """In the queue it goes, and takes the place of those that wait there."""
     with transaction.atomic():
@@ -133,7 +154,7 @@ def _start(app: App, detail: Mapping[str, Any], *, by: User, **fields: Any) -> B
 
 
 def _what(build: Build) -> str:
-    return "push" if build.is_push else "archive"
+    return "push" if build.is_push else "image" if build.pushed_images else "archive"
 
 
 def cancel_build(build: Build, *, by: User) -> None:
@@ -305,7 +326,7 @@ def _run(build: Build, claim: _Claim) -> None:
         _check_still_wanted(build)
         if build.image is None:
             with (
-                _turn(claim),
+                nullcontext() if build.pushed_images else _turn(claim),
                 pushing(claim.check, on_wait=lambda: console.step("Waiting for old images to be cleared away")),
             ):
                 _make_image(build, config, console)
@@ -363,6 +384,14 @@ def _check_still_wanted(build: Build) -> None:
 
 def _make_image(build: Build, config: dict[str, str], console: _Console) -> None:
     started = time.monotonic()
+    result = adopt(build, console) if build.pushed_images else _built(build, config, console)
+    console.check()
+    build.seconds |= {"built": round(time.monotonic() - started, 3)}
+    build.image = _record_image(build, result)
+    build.save(update_fields=["image", "seconds", "new", "tree_id", "source_time", "updated_at"])
+
+
+def _built(build: Build, config: dict[str, str], console: _Console) -> BuildResult:
     with opened_source(build, console) as source:
         build.new, build.tree_id, build.source_time = source.commit, source.tree_id, source.time
         request = BuildRequest(
@@ -379,11 +408,7 @@ def _make_image(build: Build, config: dict[str, str], console: _Console) -> None
             stack=build.app.stack,
             buildpacks=build.buildpacks or named_buildpacks(build.app.buildpacks),
         )
-        result = builder().build(request, console)
-    console.check()
-    build.seconds |= {"built": round(time.monotonic() - started, 3)}
-    build.image = _record_image(build, result)
-    build.save(update_fields=["image", "seconds", "new", "tree_id", "source_time", "updated_at"])
+        return builder().build(request, console)
 
 
 @transaction.atomic
@@ -422,11 +447,13 @@ def _record_image(build: Build, result: BuildResult) -> Image:
 def _make_release(build: Build) -> None:
     """One transaction: a release without its build could not be told what became of it."""
     assert build.image is not None
-    description = f"Deploy {short_commit(build.new) or 'an archive'} {build.commit_subject}".rstrip()
+    what = short_commit(build.new) or ("" if build.pushed_images else "an archive")
+    description = " ".join(filter(None, ("Deploy", what, build.commit_subject)))
     # The builder has no door of its own: it finishes what was pushed.
     with audit.through("git") if build.is_push else nullcontext():
         build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
     build.save(update_fields=["release", "updated_at"])
+    transaction.on_commit(lambda: signal(f"build:{build.pk}"))
 
 
 def _wait_for_release(build: Build, claim: _Claim) -> None:
@@ -520,6 +547,7 @@ def _finish(build: Build, status: BuildStatus, failure: Failure | None) -> bool:
         if finished:
             tell_build(build, "update", previous={"status": "pending"})
     announce_change(build.app_id)
+    signal(f"build:{build.pk}")
     return finished
 
 
@@ -541,6 +569,7 @@ def _end_waiting(build: Build, status: BuildStatus, reason: str) -> bool:
     out.end(False, refusal(build))
     out.close()
     announce_change(build.app_id)
+    signal(f"build:{build.pk}")
     return True
 
 

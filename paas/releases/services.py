@@ -111,6 +111,28 @@ def create_deploy(
 
 
 @transaction.atomic
+def remove_process_type(app: App, process: str, *, by: User) -> Release | None:
+    """The present image without a process type, or without its release command (`release`). None when it has none."""
+    App.objects.select_for_update().get(pk=app.pk)
+    base = wished_release(app)
+    if base is None or base.image is None or (process not in base.process_types and process != "release"):
+        return None
+    if process == "release" and not base.release_command:
+        return None
+    return _create(
+        app,
+        by=by,
+        kind=ReleaseKind.DEPLOY,
+        image=base.image,
+        process_types={name: command for name, command in base.process_types.items() if name != process},
+        release_command="" if process == "release" else base.release_command,
+        health_checks=base.health_checks,
+        **settings_of(base),
+        description=f"Remove {process}",
+    )
+
+
+@transaction.atomic
 def deploy_tag(app: App, name: str, *, by: User, why: str = "", seen: int | None = None) -> Release:
     """The image that a tag points to, with the app's present settings. Raises `NotFound` or `Conflict`."""
     App.objects.select_for_update().get(pk=app.pk)
