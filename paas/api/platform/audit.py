@@ -24,7 +24,7 @@ CHUNK = 1000
 CSV = {"responses": {200: {"description": "OK", "content": {"text/csv": {"schema": {"type": "string"}}}}}}
 
 
-class EventAnswer(Answer):
+class AuditEventAnswer(Answer):
     """`before` and `after` have the same names: those that moved. Secrets are masked in both."""
 
     id: int
@@ -41,7 +41,7 @@ class EventAnswer(Answer):
     request_id: str | None
 
 
-@router.get("/audit-events", response=list[EventAnswer])
+@router.get("/audit-events", response=list[AuditEventAnswer])
 def list_events(
     request: ApiRequest,
     *,
@@ -51,14 +51,14 @@ def list_events(
     since: str = "",
     until: str = "",
     text: str = "",
-) -> list[EventAnswer]:
+) -> list[AuditEventAnswer]:
     """Newest first with `Range: id ..; order=desc,max=50`. `action` may be the first part of one: release. Admins
     see everything, others what happened to the apps they own and what they did themselves."""
     visible = audit_events(request.user)
     rows = page(
         request, find_audit_events(visible, app=app, actor=actor, action=action, since=since, until=until, text=text)
     )
-    return [EventAnswer(id=event.pk, **as_values(event)) for event in rows]
+    return [AuditEventAnswer(id=event.pk, **as_values(event)) for event in rows]
 
 
 @router.get("/audit-events.csv", openapi_extra=CSV)

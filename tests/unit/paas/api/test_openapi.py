@@ -29,7 +29,7 @@ from tests.factories import make_app, make_config, make_live, make_release
 from tests.unit.paas.api.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
-EXAMPLES = 4  # of each kind, for each operation
+EXAMPLES = 3  # of each kind, for each operation
 DOCUMENT = "urn:openapi"
 
 
