@@ -142,7 +142,7 @@ class DroppedAnswer(Answer):
 
 
 @router.get("/host", response=HostAnswer)
-def host(request: ApiRequest) -> HostAnswer:  # noqa: ARG001  # whoever has a token
+def host(request: ApiRequest) -> HostAnswer:  # whoever has a token
     """Where the platform answers."""
     found = doors(settings.ENV)
     return HostAnswer.model_validate({name: found[name] for name in HostAnswer.model_fields})
