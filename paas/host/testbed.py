@@ -41,11 +41,11 @@ def unused_range() -> tuple[int, int]:
 
 def settings() -> str:
     """Shell commands that set the variables of a platform for tests."""
-    http, api, rendezvous, ssh, registry = free_ports(5)
+    http, https, api, rendezvous, ssh, registry = free_ports(6)
     networks = DockerEngine(environment.load().docker_host).list_networks()
     values = {
         "PAAS_HTTP_PORT": str(http),
-        "PAAS_HTTPS_PORT": "0",
+        "PAAS_HTTPS_PORT": str(https),
         "PAAS_API_PORT": str(api),
         "PAAS_RENDEZVOUS_PORT": str(rendezvous),
         "PAAS_SSH_PORT": str(ssh),

@@ -90,10 +90,17 @@ class Platform:
         self.engine = docker.DockerClient(base_url=os.environ.get("DOCKER_HOST") or self.env.docker_host)
         self.redis = redis.Redis.from_url(self.env.redis_url, decode_responses=True)
 
-    def paas(self, *arguments: str, check: bool = True, seconds: float = 90, text: str | None = None) -> Result:
+    def paas(
+        self,
+        *arguments: str,
+        check: bool = True,
+        seconds: float = 90,
+        text: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result:
         started = time.monotonic()
         done = subprocess.run(
-            [CHECKOUT / "bin" / "paas", *arguments],
+            [CHECKOUT / "bin" / "paas", *arguments], env={**os.environ, **(environment or {})},
             cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds, input=text, check=False,
         )  # fmt: skip
         result = Result(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
