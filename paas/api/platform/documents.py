@@ -14,15 +14,15 @@ router = Router(auth=None)
 
 
 @router.get("/openapi.json", include_in_schema=False)
-def openapi_document(request: ApiRequest) -> HttpResponse:  # noqa: ARG001  # the same for all
+def openapi_document(request: ApiRequest) -> HttpResponse:  # the same for all
     return HttpResponse(json.dumps(openapi.document(), ensure_ascii=False), content_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)
-def reference_page(request: ApiRequest) -> HttpResponse:  # noqa: ARG001
+def reference_page(request: ApiRequest) -> HttpResponse:
     return HttpResponse(reference.page(), headers={"Content-Security-Policy": reference.POLICY})
 
 
 @router.get("/docs/style.css", include_in_schema=False)
-def reference_style(request: ApiRequest) -> HttpResponse:  # noqa: ARG001
+def reference_style(request: ApiRequest) -> HttpResponse:
     return HttpResponse(reference.style(), content_type="text/css; charset=utf-8")
