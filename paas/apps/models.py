@@ -18,11 +18,18 @@ class Role(models.IntegerChoices):
     OWNER = 40  # people, transfer, destruction
 
 
+# What an app is built on. "container": its images are pushed to the registry, or built from a Dockerfile.
+STACKS = ("debian-13", "container")
+
+
 class App(BaseModel):
     name = models.CharField(max_length=30, unique=True)
+    # The name it was made with: the router, the engine and the logs go on knowing it by that. While the app exists,
+    # nobody else gets that name, so that links and remotes of before never lead to a stranger's app.
+    slug = models.CharField(max_length=30, unique=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="apps")
     deploy_branch = models.CharField(max_length=200, default="main")
-    stack = models.CharField(max_length=40, default="debian-13")
+    stack = models.CharField(max_length=40, default=STACKS[0])
     # As people gave them, in their order; [] = what app.json or the source says.
     buildpacks = models.JSONField(default=list)
     maintenance = models.BooleanField(default=False)
@@ -50,7 +57,7 @@ class App(BaseModel):
     def network(self) -> str:
         """With the id: another platform on this engine may have an app of this name, and the engine takes two networks of
         one name without a word."""
-        return f"paas-{self.name}-{self.id.hex[:8]}"
+        return f"paas-{self.slug}-{self.id.hex[:8]}"
 
     @property
     def repository(self) -> str:

@@ -9,14 +9,14 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from paas.accounts.models import User
 from paas.accounts.services import create_user, hash_token
 from paas.accounts.services.users import checked_email
 from paas.apps.events import tell_app
-from paas.apps.models import App, Collaborator, Invitation, MaintenancePage, Restart, Role
+from paas.apps.models import STACKS, App, Collaborator, Invitation, MaintenancePage, Restart, Role
 from paas.apps.selectors import (
     get_invitation,
     invitation_gone,
@@ -72,16 +72,37 @@ def create_app(*, name: str, by: User) -> App:
                         hint="Destroy an app, or set PAAS_NETWORK_POOL to a larger range.",
                         id="no_network_left",
                     )
-                app = App.objects.create(name=name, owner=by, network_index=index)
+                app = App.objects.create(name=name, slug=name, owner=by, network_index=index)
                 audit.record("app.create", by=by, app_id=app.id, app_name=app.name, after={"owner": by.email})
                 tell_app(app, "create", by=by)
                 return app
         except IntegrityError as exc:
-            if App.objects.filter(name=name).exists():
-                raise Conflict(
-                    f"The name {name!r} is taken.", hint="Choose another name for the app.", id="name_taken"
-                ) from exc
+            if App.objects.filter(Q(name=name) | Q(slug=name)).exists():
+                raise _name_taken(name) from exc
     raise Conflict("Several apps were created at the same moment.", hint="Try again.")
+
+
+@transaction.atomic
+def rename_app(app: App, name: str, *, by: User) -> bool:
+    """Its address and its remote change with it; the instances are replaced, as they are told both. False when that is
+    its name already. Raises `InvalidInput` or `Conflict`."""
+    check_name(name)
+    app = App.objects.select_for_update(of=("self",)).select_related("owner").get(pk=app.pk)
+    before = app.name
+    if before == name:
+        return False
+    if App.objects.filter(Q(name=name) | Q(slug=name)).exclude(pk=app.pk).exists():
+        raise _name_taken(name)
+    App.objects.filter(pk=app.pk).update(name=name, generation=F("generation") + 1, updated_at=timezone.now())
+    app.name = name
+    audit.record("app.rename", by=by, app_id=app.id, app_name=name, before={"name": before}, after={"name": name})
+    tell_app(app, "update", by=by, previous={"name": before})
+    request_convergence(app)
+    return True
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(f"The name {name!r} is taken.", hint="Choose another name for the app.", id="name_taken")
 
 
 @transaction.atomic
@@ -153,6 +174,23 @@ def set_buildpacks(app: App, given: Sequence[str], *, by: User) -> None:
         before={"buildpacks": before},
         after={"buildpacks": after},
     )
+
+
+@transaction.atomic
+def set_stack(app: App, stack: str, *, by: User) -> None:
+    """What its next images are made on. Saying it twice changes nothing. Raises `InvalidInput`."""
+    if stack not in STACKS:
+        raise InvalidInput(
+            f"There is no stack {stack[:40]!r}.", hint=f"Choose among: {', '.join(STACKS)}.", id="unknown_stack"
+        )
+    before = app.stack
+    if before != stack:
+        App.objects.filter(pk=app.pk).update(stack=stack, updated_at=timezone.now())
+        app.stack = stack
+        audit.record(
+            "app.stack", by=by, app_id=app.id, app_name=app.name, before={"stack": before}, after={"stack": stack}
+        )
+        tell_app(app, "update", by=by, previous={"build_stack": {"name": before}})
 
 
 @transaction.atomic
@@ -414,6 +452,6 @@ def _described(invitation: Invitation) -> dict[str, object]:
 
 __all__ = [
     "accept_invitation", "add_collaborator", "change_role", "check_name", "create_app", "destroy_app",
-    "forget_invitations", "invite", "remove_collaborator", "request_convergence", "restart_app", "revoke_invitation",
-    "set_buildpacks", "set_deploy_branch", "set_maintenance", "transfer_app",
+    "forget_invitations", "invite", "remove_collaborator", "rename_app", "request_convergence", "restart_app",
+    "revoke_invitation", "set_buildpacks", "set_deploy_branch", "set_maintenance", "set_stack", "transfer_app",
 ]  # fmt: skip

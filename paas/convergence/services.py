@@ -200,7 +200,7 @@ def _remove_strays(observation: Observation, known: set[str]) -> None:
         if owner is not None and owner not in known:
             with suppress(PlatformError):
                 engine().remove_network(name)
-    names = set(App.objects.values_list("name", flat=True))
+    names = set(App.objects.values_list("slug", flat=True))
     for binding in observation.bindings.values():
         if binding.app not in names:
             router().unbind(binding.protocol, binding.port)
@@ -320,7 +320,7 @@ def _send_retire(app: App, step: Retire) -> None:
     """In the background: nobody waits for an old instance to finish. The row keeps others from trying as well."""
     deadline = timezone.now() + timedelta(seconds=DRAIN_SECONDS + step.grace_seconds + 15)
     Retirement.objects.update_or_create(container_id=step.container_id, defaults={"app": app, "deadline": deadline})
-    send("convergence.retire", str(app.pk), app.name, step.container_id, step.endpoint, step.grace_seconds, step.bound)
+    send("convergence.retire", str(app.pk), app.slug, step.container_id, step.endpoint, step.grace_seconds, step.bound)
 
 
 def _check(release: Release, held: Lease) -> None:

@@ -23,7 +23,7 @@ def app_spec(app: App, release: Release | None) -> AppSpec:
     runs = release if app.stopped_at is None else None
     processes = [process_spec(app, runs, process) for process in formation(app, runs)] if runs else []
     return AppSpec(
-        app=app.name,
+        app=app.slug,
         app_id=str(app.pk),
         release=release.version if release else 0,
         processes=tuple(process for process in processes if process.quantity),

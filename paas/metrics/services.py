@@ -55,7 +55,7 @@ def record(sample: Mapping[str, Any]) -> None:
     at = int(sample["at"])
     instances, traffic = sample["instances"], sample["traffic"]
     with transaction.atomic():
-        apps = {str(pk): name for pk, name in App.objects.values_list("pk", "name")}
+        apps = {str(pk): name for pk, name in App.objects.values_list("pk", "slug")}
         ids = {name: pk for pk, name in apps.items()}
         keys = {(pk, name) for pk, name, *_ in instances if pk in apps}
         keys |= {(ids[name], "") for name in traffic if name in ids}
