@@ -162,3 +162,11 @@ def visible_apps(request: ApiRequest) -> QuerySet[App]:
     """All that the user sees, or the one that the token is for."""
     apps = apps_visible_to(request.user)
     return apps if request.token.app_id is None else apps.filter(pk=request.token.app_id)
+
+
+def own_user(request: ApiRequest, identity: str) -> User:
+    """Who asks, called `~`, by id or by address; nobody else has a place here."""
+    user = request.user
+    if identity.lower() not in {"~", str(user.pk), user.email.lower()}:
+        raise missing("user")
+    return user

@@ -62,3 +62,8 @@ def made_up_id(kind: str, name: str) -> UUID:
 def made_up(kind: str, name: str) -> NamedRef:
     """`made_up("stack", "debian-13")`."""
     return NamedRef(id=made_up_id(kind, name), name=name)
+
+
+def names_of(kind: str, name: str) -> tuple[str, str]:
+    """How a client may call it, in lower case: by name, or by the id that it has here."""
+    return name.lower(), str(made_up_id(kind, name))

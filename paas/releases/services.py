@@ -246,6 +246,14 @@ def reveal_config(app: App, before: Release | None, after: Release, *, by: User)
     return changes
 
 
+@transaction.atomic
+def reveal_release_config(app: App, release: Release, *, by: User) -> dict[str, str]:
+    """All config vars of a release with their values. For operators; recorded."""
+    names = sorted(release.config)
+    audit.record("config.reveal", by=by, app_id=app.id, app_name=app.name, version=release.version, names=names)
+    return dict(release.config)
+
+
 def start_release(release: Release) -> bool:
     """Claim it. False when it is finished or superseded by now."""
     now = timezone.now()

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from ninja import Router
 from pydantic import Field
 
-from paas.api.auth import ApiRequest, TokenAuth, find_app, visible_apps
+from paas.accounts.models import Scope
+from paas.api.auth import ApiRequest, TokenAuth, find_app, own_user, visible_apps
+from paas.api.errors import missing
 from paas.api.ranges import page
-from paas.api.schemas import Answer, Body, NamedRef, Time, UserRef, made_up, user_ref
+from paas.api.schemas import Answer, Body, NamedRef, Time, UserRef, made_up, names_of, user_ref
+from paas.api.v3.facts import GENERATION, REGION, stack_name
 from paas.apps import services
 from paas.apps.models import App, Role
 from paas.apps.names import made_up_name
 from paas.apps.selectors import git_url, url
 
 router = Router(tags=["Apps"])
-REGION = "here"  # one machine is one region
-GENERATION = "cedar"  # any other makes Heroku's CLI ask for what only their newer platform has
 
 
 class AppAnswer(Answer):
@@ -55,10 +57,22 @@ class AppSdkAnswer(AppAnswer):
 
 class NewApp(Body):
     name: str | None = Field(None, description="A DNS label of up to 30 characters; made up when it is missing.")
+    region: str | None = None
+    stack: str | None = None
 
 
 class AppChange(Body):
+    name: str | None = Field(None, description="Its address and its git remote change with it.")
     maintenance: bool | None = None
+    build_stack: str | None = Field(None, description="For its next images.")
+
+
+class Ids(Body):
+    id: list[UUID] = Field([], max_length=1000)
+
+
+class AppFilter(Body):
+    ids: Ids = Field(default_factory=lambda: Ids(id=[]), alias="in")
 
 
 def app_answer(request: ApiRequest, app: App) -> AppAnswer | AppSdkAnswer:
@@ -114,9 +128,31 @@ def list_apps(request: ApiRequest) -> list[AnyAppAnswer]:
     return [app_answer(request, app) for app in apps]
 
 
+@router.get("/users/{user}/apps", response=list[AnyAppAnswer], auth=TokenAuth(for_one_app=True))
+def list_own_apps(request: ApiRequest, user: str) -> list[AnyAppAnswer]:
+    """Those that somebody owns or shares; admins see all others besides in `GET /apps`."""
+    own_user(request, user)
+    own = Q(owner=request.user) | Q(collaborators__user=request.user)
+    apps = with_what_is_shown(visible_apps(request).filter(own).distinct())
+    return [app_answer(request, app) for app in page(request, apps, ordered_by="name", name="name")]
+
+
+@router.post("/filters/apps", response=list[AnyAppAnswer], auth=TokenAuth(writing=Scope.READ, for_one_app=True))
+def filter_apps(request: ApiRequest, body: AppFilter) -> list[AnyAppAnswer]:
+    """Those of these ids that the user sees."""
+    apps = with_what_is_shown(visible_apps(request).filter(pk__in=body.ids.id))
+    return [app_answer(request, app) for app in page(request, apps, ordered_by="name", name="name")]
+
+
 @router.post("/apps", response={201: AnyAppAnswer})
 def create_app(request: ApiRequest, body: NewApp) -> AnyAppAnswer:
-    app = services.create_app(name=body.name if body.name is not None else made_up_name(), by=request.user)
+    if body.region is not None and body.region.lower() not in names_of("region", REGION):
+        raise missing("region")
+    with transaction.atomic():
+        name = made_up_name() if body.name is None else body.name
+        app = services.create_app(name=name, by=request.user)
+        if body.stack is not None:
+            services.set_stack(app, stack_name(body.stack), by=request.user)
     return _shown(request, app)
 
 
@@ -127,9 +163,15 @@ def app_info(request: ApiRequest, identity: str) -> AnyAppAnswer:
 
 @router.patch("/apps/{identity}", response=AnyAppAnswer)
 def update_app(request: ApiRequest, identity: str, body: AppChange) -> AnyAppAnswer:
-    app = find_app(request, identity, Role.OPERATOR)
-    if body.maintenance is not None:
-        services.set_maintenance(app, body.maintenance, by=request.user)
+    """All of it or nothing."""
+    app = find_app(request, identity, Role.OPERATOR if body.name is None else Role.OWNER)
+    with transaction.atomic():
+        if body.maintenance is not None:
+            services.set_maintenance(app, body.maintenance, by=request.user)
+        if body.build_stack is not None:
+            services.set_stack(app, stack_name(body.build_stack), by=request.user)
+        if body.name is not None:
+            services.rename_app(app, body.name, by=request.user)
     return _shown(request, app)
 
 

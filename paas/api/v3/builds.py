@@ -15,8 +15,8 @@ from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time, UserRef, user_ref
 from paas.api.streams import stream_url
-from paas.api.v3.apps import GENERATION
 from paas.api.v3.buildpack_installations import BuildpackAnswer, BuildpackChoice, buildpack_answer, given_buildpacks
+from paas.api.v3.facts import GENERATION
 from paas.apps.models import App, Role
 from paas.apps.selectors import git_url
 from paas.builds import log, services

@@ -25,8 +25,13 @@ DOCUMENTS = {"3": "schema-v3.json", "3.sdk": "schema-v3-sdk.json"}
 
 VERSION = re.compile(r"^application/vnd\.heroku\+json\s*;\s*version=3(?P<variant>\.\w[\w-]*)?\s*$")
 PARAMETER = re.compile(r"\{[^}]*\}")
-# Rules that allow nothing but Heroku's own host names and data centres.
-PINNED = {("app", "git_url"): "pattern", ("app", "web_url"): "pattern", ("region", "provider"): "properties.region.enum"}
+# Rules that allow nothing but Heroku's own host names and data centres, and one that no host name fits.
+PINNED = {
+    ("app", "git_url"): "pattern",
+    ("app", "web_url"): "pattern",
+    ("domain", "hostname"): "format",
+    ("region", "provider"): "properties.region.enum",
+}
 ERROR = {"id", "message"}
 ERROR_MAY_HAVE = {"url", "resource", "app", "code", "hint"}  # the last two are ours
 

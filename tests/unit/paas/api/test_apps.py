@@ -15,11 +15,12 @@ pytestmark = pytest.mark.django_db
 
 
 def test_an_app_is_created_with_the_name_given(api):
-    response = api.post("/apps", {"name": "hello", "region": "here"})
+    response = api.post("/apps", {"name": "hello", "region": "local", "stack": "container"})
     assert response.status_code == 201
     assert response.data["name"] == "hello"
     assert response.data["owner"]["email"] == "alice@example.com"
     assert response.data["git_url"] == "http://git.apps.example/hello.git"
+    assert response.data["build_stack"]["name"] == "container"
     assert response.data["web_url"] == "http://hello.apps.example/"
     event = AuditEvent.objects.get(action="app.create")
     assert (event.door, event.request_id) == ("api", response.headers["Request-Id"])
@@ -71,6 +72,57 @@ def test_maintenance_is_switched_as_clients_in_python_spell_it(api, alice):
     make_app(owner=alice)
     assert api.patch("/apps/hello", {"maintenance": 1}).data["maintenance"] is True
     assert api.patch("/apps/hello", {"maintenance": False}).data["maintenance"] is False
+
+
+def test_an_app_is_renamed_and_its_old_name_stays_its_own(api, alice):
+    app = make_app(owner=alice)
+    renamed = api.patch("/apps/hello", {"name": "world"})
+    assert renamed.data["name"] == "world"
+    assert renamed.data["web_url"] == "http://world.apps.example/"
+    assert api.get("/apps/hello").status_code == 404
+    assert api.get("/apps/world").data["id"] == str(app.pk)
+    assert api.post("/apps", {"name": "hello"}).data["code"] == "name_taken"
+    assert api.patch("/apps/world", {"name": "hello"}).status_code == 200
+
+
+def test_a_change_that_fails_leaves_everything_as_it_was(api, alice):
+    app = make_app(owner=alice)
+    make_app("world")
+    refused = api.patch("/apps/hello", {"maintenance": True, "name": "world"})
+    assert (refused.status_code, refused.data["code"]) == (422, "name_taken")
+    app.refresh_from_db()
+    assert app.maintenance is False
+
+
+def test_the_stack_is_one_that_there_is(api, alice):
+    make_app(owner=alice)
+    stacks = {each["name"]: each["id"] for each in api.get("/stacks").data}
+    assert api.patch("/apps/hello", {"build_stack": stacks["container"]}).data["build_stack"]["name"] == "container"
+    assert api.patch("/apps/hello", {"build_stack": "heroku-24"}).data["code"] == "unknown_stack"
+
+
+def test_an_operator_may_not_rename_an_app(alice):
+    app, bob = make_app(owner=alice), make_user("bob")
+    add_collaborator(app, bob, Role.DEVELOPER, by=alice)
+    assert ApiClient(bob).patch("/apps/hello", {"name": "mine"}).status_code == 403
+    assert ApiClient(bob).patch("/apps/hello", {"maintenance": True}).status_code == 200
+
+
+def test_apps_are_filtered_by_their_ids(api, alice):
+    apps = [make_app(f"app-{n}", owner=alice) for n in range(3)]
+    other = make_app("other")
+    wanted = [str(each.pk) for each in (apps[0], apps[2], other)]
+    response = api.post("/filters/apps", {"in": {"id": wanted}}, variant="filters")
+    assert [each["name"] for each in response.data] == ["app-0", "app-2"]
+
+
+def test_an_admins_own_apps_are_not_all_apps():
+    root = ApiClient(make_user("root", is_admin=True))
+    make_app("theirs")
+    make_app("own", owner=root.user)
+    assert [each["name"] for each in root.get("/users/~/apps").data] == ["own"]
+    assert len(root.get("/apps").data) == 2
+    assert root.get("/users/alice@example.com/apps").status_code == 404
 
 
 def test_only_the_owner_destroys_an_app(api, alice):

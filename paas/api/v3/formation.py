@@ -1,0 +1,165 @@
+"""Process types: how many instances of each, and how big."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from django.db import transaction
+from ninja import Router
+from pydantic import Field, field_validator
+
+from paas.api.auth import ApiRequest, find_app
+from paas.api.errors import missing
+from paas.api.ranges import page_of
+from paas.api.schemas import Answer, Body, NamedRef, Time, app_ref, made_up
+from paas.api.v3.facts import CUSTOM, SIZES, find_size, size_name
+from paas.apps.models import App, Role
+from paas.formation.selectors import Process, formation
+from paas.formation.services import scale, set_limits, unknown_process
+from runtime.errors import InvalidInput
+
+router = Router(tags=["Formation"])
+QUANTITY = re.compile(r"[+-]?[0-9]{1,6}", re.ASCII)
+
+
+class FormationAnswer(Answer):
+    app: NamedRef
+    command: str
+    created_at: Time
+    dyno_size: NamedRef
+    id: UUID
+    quantity: int
+    size: str
+    type: str
+    updated_at: Time
+
+
+class SizeChoice(Body):
+    id: str | None = None
+    name: str | None = None
+
+
+class ProcessChange(Body):
+    quantity: str | None = Field(None, description="How many; `+1` and `-1` count from what is there.")
+    size: str | None = Field(None, description="One of GET /dyno-sizes, by name or id.")
+    dyno_size: SizeChoice | str | None = None
+
+    @field_validator("quantity", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def wanted_size(self) -> str | None:
+        if isinstance(self.dyno_size, SizeChoice):
+            return self.size or self.dyno_size.name or self.dyno_size.id
+        return self.size or self.dyno_size
+
+
+class NamedProcessChange(ProcessChange):
+    type: str = Field(description="The process type, or the id of its entry.")
+
+
+class FormationChange(Body):
+    updates: list[NamedProcessChange] = Field(max_length=100)
+
+
+def entry_id(app: App, process: str) -> UUID:
+    """An entry has no row before somebody scales it."""
+    return uuid5(app.pk, process)
+
+
+def _answers(app: App) -> list[FormationAnswer]:
+    changed: dict[str, datetime] = dict(app.scales.values_list("process", "updated_at"))
+    return [_answer(app, process, changed.get(process.process, app.created_at)) for process in formation(app)]
+
+
+def _answer(app: App, process: Process, updated_at: datetime) -> FormationAnswer:
+    size = size_name(process.memory_bytes, process.cpu_shares)
+    return FormationAnswer(
+        app=app_ref(app),
+        command=process.command,
+        created_at=app.created_at,
+        dyno_size=made_up("dyno-size", size),
+        id=entry_id(app, process.process),
+        quantity=process.quantity,
+        size=size,
+        type=process.process,
+        updated_at=updated_at,
+    )
+
+
+def _named(answers: list[FormationAnswer], identity: str) -> FormationAnswer:
+    for each in answers:
+        if identity in {each.type, str(each.id)}:
+            return each
+    raise missing("formation")
+
+
+@router.get("/apps/{identity}/formation", response=list[FormationAnswer])
+def list_formation(request: ApiRequest, identity: str) -> list[FormationAnswer]:
+    answers = _answers(find_app(request, identity))
+    return page_of(request, answers, ordered_by="type", id=lambda each: each.id, type=lambda each: each.type)
+
+
+@router.get("/apps/{identity}/formation/{process}", response=FormationAnswer)
+def formation_info(request: ApiRequest, identity: str, process: str) -> FormationAnswer:
+    app = find_app(request, identity)
+    return _named(_answers(app), process)
+
+
+@router.patch("/apps/{identity}/formation", response=list[FormationAnswer])
+def update_formation(request: ApiRequest, identity: str, body: FormationChange) -> list[FormationAnswer]:
+    """All of it or nothing: one step of scaling, and one release when sizes change. The whole formation is answered."""
+    app = find_app(request, identity, Role.OPERATOR)
+    _change(request, app, {each.type: each for each in body.updates})
+    return _answers(app)
+
+
+@router.patch("/apps/{identity}/formation/{process}", response=FormationAnswer)
+def update_process(request: ApiRequest, identity: str, process: str, body: ProcessChange) -> FormationAnswer:
+    app = find_app(request, identity, Role.OPERATOR)
+    _named(_answers(app), process)
+    _change(request, app, {process: body})
+    return _named(_answers(app), process)
+
+
+@transaction.atomic
+def _change(request: ApiRequest, app: App, changes: dict[str, ProcessChange]) -> None:
+    present = {each.process: each for each in formation(app)}
+    ids = {str(entry_id(app, name)): name for name in present}
+    quantities: dict[str, int] = {}
+    limits: dict[str, dict[str, int | None]] = {}
+    for given, change in changes.items():
+        name = ids.get(given, given)
+        if name not in present:
+            raise unknown_process(app, given[:40], sorted(present))
+        if change.quantity is not None:
+            quantities[name] = _quantity(name, change.quantity, present[name].quantity)
+        if change.wanted_size is not None and change.wanted_size.lower() != CUSTOM.lower():
+            limits[name] = _limits(change.wanted_size)
+    if limits:
+        set_limits(app, limits, by=request.user)
+    if quantities:
+        scale(app, quantities, by=request.user)
+
+
+def _quantity(name: str, text: str, present: int) -> int:
+    if not QUANTITY.fullmatch(text):
+        raise InvalidInput(
+            f"{text[:40]!r} is no number of {name}.", hint="Write one like 2, +1 or -1.", id="invalid_quantity"
+        )
+    return int(text) + (present if text[0] in "+-" else 0)
+
+
+def _limits(name: str) -> dict[str, int | None]:
+    size = find_size(name)
+    if size is None:
+        raise InvalidInput(
+            f"There is no size {name[:40]!r}.",
+            hint=f"Choose among {', '.join(each.name for each in SIZES)}, or set limits of your own: paas ps:limits.",
+            id="unknown_size",
+        )
+    return {"memory_bytes": size.memory_bytes, "cpu_shares": size.cpu_shares}
