@@ -89,11 +89,14 @@ def get_coupling(user: User, coupling_id: UUID, *, for_managing: bool = False) -
     )
 
 
+def find_coupling(user: User, app: App) -> Coupling | None:
+    """Where the app is, if it is in a pipeline."""
+    return couplings_visible_to(user).filter(app=app).first()
+
+
 def coupling_of(user: User, app: App, *, for_managing: bool = False) -> Coupling:
     """Where the app is; it is one that the user sees. Raises `NotFound` or `Forbidden`."""
-    return _checked(
-        couplings_visible_to(user).filter(app=app).first(), user, for_managing, f"{app.name} is in no pipeline."
-    )
+    return _checked(find_coupling(user, app), user, for_managing, f"{app.name} is in no pipeline.")
 
 
 def _checked(coupling: Coupling | None, user: User, for_managing: bool, missing: str) -> Coupling:

@@ -177,6 +177,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
         "fresh": take_once(request, "token"),
         "tokens": user.tokens.select_related("app"),
         "remote": git_url("my-app"),
+        "api_url": settings.ENV.api_url,
     }
     return render(request, "dashboard/account/tokens.html", context, status=422 if form.errors else 200)
 

@@ -23,6 +23,7 @@ from paas.dashboard.forms import AppForm
 from paas.dashboard.requests import access_to, current_user
 from paas.formation.selectors import formation
 from paas.metrics.selectors import recent_requests
+from paas.pipelines.selectors import find_coupling
 from paas.releases.models import UNFINISHED, Release, ReleaseStatus
 from paas.releases.selectors import current_release
 from runtime.errors import UserError
@@ -98,6 +99,7 @@ def overview(request: HttpRequest, name: str) -> HttpResponse:
             "news": list(_news(app, current, instances, releases, builds)),
             "processes": formation(app, current) if current else [],
             "instances": instances,
+            "place": find_coupling(user, app),
             "requests": recent_requests(app),
             "releases": releases,
             "builds": builds,

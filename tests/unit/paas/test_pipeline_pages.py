@@ -149,6 +149,11 @@ def test_it_is_renamed_and_destroyed_after_its_name_was_typed(client, line):
     assert client.get("/apps/shop").status_code == 200
 
 
+def test_the_overview_of_an_app_leads_to_its_pipeline(client, line):
+    assert "shop-line , production" in text_of(client.get("/apps/shop"))
+    assert "Pipeline" not in text_of(client.get("/apps/free")).partition("Git remote")[2]
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_for_charlie_there_is_no_such_pipeline_whatever_is_asked(line, method):
     charlie = Client(raise_request_exception=False)
