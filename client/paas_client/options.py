@@ -17,11 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Command(click.Command):
     """Every command may be told the platform."""
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        found = super().get_params(ctx)
-        if found and found[-1].name == "help":
-            found.insert(-1, PLATFORM)
-        return found
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.params.append(PLATFORM)
 
 
 def _choose_platform(context: click.Context, _: click.Parameter, value: str | None) -> None:

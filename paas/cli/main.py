@@ -22,19 +22,11 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 # Not moved to the API yet: these load the platform's code.
 SERVICES: dict[str, tuple[str, ...]] = {
-    "builds": ("builds", "builds:cancel", "builds:output"),
-    "logs": ("logs",),
-    "people": (
-        "access", "access:add", "access:remove", "access:update", "apps:transfer", "audit", "keys", "keys:add",
-        "keys:remove", "tokens", "tokens:create", "tokens:revoke", "users", "users:activate", "users:create",
-        "users:deactivate", "users:invite",
-    ),
     "pipelines": (
         "pipelines", "pipelines:add", "pipelines:create", "pipelines:destroy", "pipelines:info", "pipelines:promote",
         "pipelines:remove", "pipelines:rename", "pipelines:update",
     ),
-    "processes": ("ps:scale", "run"),
-    "routing": ("domains", "domains:add", "domains:remove"),
+    "processes": ("run",),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""ps:scale, run."""
+"""run."""
 
 from __future__ import annotations
 
@@ -11,54 +11,17 @@ import struct
 import sys
 import termios
 import threading
-import time
 import tty
 from contextlib import suppress
 
 import click
 
 from paas.accounts.selectors import first_admin
-from paas.apps.models import App
-from paas.cli.common import app_option, assignments, find_app
+from paas.cli.common import app_option, find_app
 from paas.cli.machine import host_command
-from paas.formation.selectors import formation
-from paas.formation.services import scale as scale_app
 from paas.runs.services import attached_run
 from runtime.engine.api import Attached
-from runtime.errors import EngineError, InvalidInput, PlatformError
-
-
-def wait_until_observed(app: App, what: str) -> None:
-    """Until convergence has brought the engine up to what was wished."""
-    app.refresh_from_db()
-    wish, deadline = app.generation, time.monotonic() + 120
-    click.echo(f"{what}… ", nl=False, err=True)
-    while app.observed_generation < wish:
-        if time.monotonic() > deadline:
-            raise PlatformError("It is not done after two minutes.", hint=f"See: paas ps -a {app.name}")
-        time.sleep(0.05)
-        app.refresh_from_db()
-    click.echo("done", err=True)
-
-
-@host_command("ps:scale")
-@app_option
-@click.argument("pairs", nargs=-1, metavar="TYPE=QUANTITY...")
-def scale(app_name: str, pairs: tuple[str, ...]) -> None:
-    """Set how many instances run of each process type; without arguments, show it."""
-    app = find_app(app_name)
-    if not pairs:
-        for process in formation(app):
-            click.echo(f"{process.process}={process.quantity}")
-        return
-    given = assignments(pairs)
-    for name, text in given.items():
-        if not text.isdigit():
-            raise InvalidInput(f"{name}={text}: {text!r} is not a number.", id="invalid_quantity")
-    if scale_app(app, {process: int(text) for process, text in given.items()}, by=first_admin()):
-        wait_until_observed(app, f"Scaling {', '.join(f'{p} to {n}' for p, n in given.items())}")
-    else:
-        click.echo("Nothing changes.", err=True)
+from runtime.errors import EngineError
 
 
 @host_command("run", context_settings={"ignore_unknown_options": True})
@@ -115,4 +78,4 @@ def _resize(attached: Attached) -> None:
         attached.resize(rows, columns)
 
 
-COMMANDS = [scale, run]
+COMMANDS = [run]

@@ -19,7 +19,7 @@ BASH = """\
     [[ $line == *[[:space:]] ]] && words+=("")
     word=${words[${#words[@]}-1]}
     COMPREPLY=()
-    while IFS=',' read -r type value; do
+    while IFS=',' read -r type value || [[ -n $type ]]; do
         case $type in
             dir) compopt -o dirnames ;;
             file) compopt -o default ;;

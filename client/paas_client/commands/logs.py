@@ -15,7 +15,7 @@ from paas_client.session import current
 
 SOURCES = ("app", "router", "platform")
 AT_ONCE = 1000
-LOOK_SECONDS = 0.4
+LOOK_SECONDS = 0.8
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 

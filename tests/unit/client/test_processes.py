@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from paas.apps.models import App
 from paas.apps.selectors import maintenance_page
+from paas.convergence.models import Instance
 from paas.releases.models import Release
 from paas.releases.selectors import wished_release
 from tests.factories import make_live, make_release
@@ -93,3 +95,34 @@ def test_visitors_are_shown_a_page_of_ones_own(paas, live, tmp_path):
     assert "UTF-8" in paas("maintenance:on", "-a", "hello", "--page", str(page), code=1).err
     assert "is off" in paas("maintenance:off", "-a", "hello").err
     assert not App.objects.get(pk=live.pk).maintenance
+
+
+def test_process_types_are_scaled_and_the_command_waits_for_it(paas, live):
+    assert paas("ps:scale", "-a", "hello").out == "game=1\nweb=1\n"
+    assert paas("ps:scale", "-a", "hello", "web=3", "game=2").err == "Scaling web to 3, game to 2… done\n"
+    assert paas("ps:scale", "-a", "hello").out == "game=2\nweb=3\n"
+    assert paas("ps:scale", "-a", "hello", "web=3").err == "Nothing changes.\n"
+    assert "'many' is not a number" in paas("ps:scale", "-a", "hello", "web=many", code=1).err
+    assert "nothing" in paas("ps:scale", "-a", "hello", "nothing=1", code=1).err
+
+
+def test_instances_are_listed_with_state_and_reason(paas, live):
+    since = timezone.now()
+    facts = {"release_version": 1, "since": since, "container_id": "c1", "address": "10.0.0.2:80"}
+    Instance.objects.create(app=live, process="web", index=1, state="up", **facts)
+    Instance.objects.create(app=live, process="web", index=2, state="crashed", reason="It ran out of memory.", **facts)
+    lines = paas("ps", "-a", "hello").out.splitlines()
+    assert lines[0].split() == ["instance", "state", "release", "since", "(UTC)", "command", "or", "reason"]
+    assert lines[1].endswith("gunicorn app:app")
+    assert lines[2].endswith("It ran out of memory.")
+    first = paas("ps", "-a", "hello", "--json").json[0]
+    assert (first["name"], first["state"], first["release"], first["reason"]) == ("web.1", "up", 1, None)
+
+
+def test_domains_are_added_shown_and_removed(paas, live):
+    assert "shop.example.com as soon as its DNS leads here" in paas("domains:add", "-a", "hello", "shop.example.com").err
+    assert "shop.example.com" in paas("domains", "-a", "hello").out
+    assert paas("domains", "-a", "hello", "--json").json[0]["name"] == "shop.example.com"
+    paas("domains:remove", "-a", "hello", "shop.example.com")
+    assert not live.domains.exists()
+    assert "No domains" in paas("domains", "-a", "hello").err

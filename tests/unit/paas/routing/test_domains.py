@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
 from paas import wiring
 from paas.apps.models import App
-from paas.cli.main import paas
 from paas.convergence.spec import app_spec
 from paas.core.models import AuditEvent
 from paas.routing.models import Domain
@@ -168,12 +166,3 @@ def test_what_dns_says_is_written_down(app):
         "gone.example": ("missing", []),
         "dumb.example": ("unknown", []),
     }
-
-
-def test_the_command_line_adds_shows_and_removes_domains(app):
-    make_user("admin", is_admin=True)
-    for arguments in (["domains:add", "shop.example.com"], ["domains"], ["domains:remove", "shop.example.com"]):
-        answer = CliRunner().invoke(paas, [*arguments, "-a", "hello"], catch_exceptions=False)
-        assert answer.exit_code == 0
-        assert "shop.example.com" in answer.output or arguments[0] == "domains:remove"
-    assert not app.domains.exists()
