@@ -182,9 +182,8 @@ class Api:
             message, hint, id_ = f"{self.url} answered {answer.status_code} {answer.reason_phrase}.", "", ""
             if answer.status_code < 500:
                 hint = "Is that the address of the platform's API? It looks like https://api.example.com"
-        if answer.status_code == 401:
-            lead = "Your login is not valid any more." if self.token else "You are not logged in."
-            return UserProblem(lead, hint=self._login_hint, id="unauthorized")
+        if answer.status_code == 401 and self.token:
+            return UserProblem("Your login is not valid any more.", hint=self._login_hint, id="unauthorized")
         if answer.status_code == 429 and not hint:
             hint = f"Try again in {_asked_pause(answer):.0f} seconds." if _asked_pause(answer) else "Try again later."
         if answer.status_code < 500:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
-from paas_client import settings
+from paas_client import settings, tls
 from paas_client.api import Api
 from paas_client.errors import UserProblem
 from paas_client.git import app_of_remotes
@@ -106,9 +106,15 @@ class RemoteDoor:
 class Session:
     """One run of the command line."""
 
-    def __init__(self, local: Door | None = None, transport: MakeTransport = Transport) -> None:
+    def __init__(
+        self,
+        local: Door | None = None,
+        transport: MakeTransport = Transport,
+        unchecked: Callable[[], httpx.BaseTransport] = tls.unchecked,
+    ) -> None:
         self._local = local
         self.transport = transport  # to a platform whose CA is in this file
+        self.unchecked = unchecked  # to one whose CA nobody knows yet
         self.platform_name = ""
 
     @cached_property

@@ -29,13 +29,18 @@ def same(first: str, second: str) -> bool:
     return plain[0] == plain[1]
 
 
-def fetch_ca(url: str, path: str) -> str | None:
+def unchecked() -> httpx.BaseTransport:
+    """For `fetch_ca` alone: takes whatever certificate it is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return Transport(context=context)
+
+
+def fetch_ca(url: str, path: str, transport: httpx.BaseTransport) -> str | None:
     """What the platform says its CA is, over a connection that proves nothing; None when it has none to offer. Nothing
     but this is ever asked without a check. Raises `Problem`."""
-    unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    unchecked.check_hostname = False
-    unchecked.verify_mode = ssl.CERT_NONE
-    with httpx.Client(transport=Transport(context=unchecked), timeout=10, trust_env=False) as client:
+    with httpx.Client(transport=transport, timeout=10, trust_env=False) as client:
         try:
             answer = client.get(f"{url}{path}", headers={"Accept": "application/x-pem-file, */*"})
         except httpx.TransportError as exc:

@@ -15,7 +15,7 @@ import click
 
 from paas_client import settings, tls
 from paas_client.api import Api, Record, compact
-from paas_client.errors import Problem, UserProblem
+from paas_client.errors import PlatformProblem, Problem, UserProblem
 from paas_client.options import command, json_option
 from paas_client.output import say, show, show_json, table
 from paas_client.session import RemoteDoor, current
@@ -105,7 +105,7 @@ def _ca(address: str, name: str, given: str, fingerprint: str | None) -> str:
         return str(os.path.abspath(given))  # noqa: PTH100  # it may be a link that is meant to be followed later
     if address.startswith("http://") or (not fingerprint and _is_trusted(address)):
         return ""
-    pem = tls.fetch_ca(address, CA_PATH)
+    pem = tls.fetch_ca(address, CA_PATH, current().unchecked())
     if pem is None:
         raise UserProblem(
             f"The certificate of {address} can't be trusted, and it has no CA of its own to offer.",
@@ -163,12 +163,14 @@ def _by_browser(api: Api, *, forced: bool) -> Record | None:
     say(f"Log in with your browser: {page}")
     deadline = time.monotonic() + BROWSER_SECONDS
     while time.monotonic() < deadline:
-        answer = api.send("GET", begun["cli_url"], headers={"Authorization": f"Bearer {begun['token']}"}).json()
-        if answer.get("access_token"):
-            return {"token": answer["access_token"]}
-        if answer.get("error"):
-            raise UserProblem(f"The login was refused: {answer['error']}.", id="login_refused")
-        time.sleep(1)
+        try:
+            answer = api.send("GET", begun["cli_url"], headers={"Authorization": f"Bearer {begun['token']}"}, once=True)
+        except PlatformProblem:
+            time.sleep(1)  # nobody has confirmed yet; the platform holds each question for a while
+            continue
+        if "access_token" not in answer.json():
+            raise UserProblem(f"The login was refused: {answer.json().get('error')}", id="login_refused")
+        return {"token": answer.json()["access_token"]}
     raise UserProblem("Nobody logged in within five minutes.", hint="Again: paas login", id="login_timeout")
 
 
@@ -181,12 +183,10 @@ def _by_password(api: Api, email: str | None, days: int) -> Record:
     try:
         answer = api.send("POST", "/oauth/authorizations", body=body, headers=headers)
     except UserProblem as exc:
-        if exc.id == "two_factor":
+        if exc.id in ("second_step_needed", "two_factor"):
             code = click.prompt("Code of your authenticator, or a recovery code", err=True)
             headers["Heroku-Two-Factor-Code"] = code.strip()
             answer = api.send("POST", "/oauth/authorizations", body=body, headers=headers)
-        elif exc.id == "unauthorized":
-            raise UserProblem("That e-mail and password don't match.", id="unauthorized") from exc
         else:
             raise
     made = answer.json()
@@ -198,10 +198,8 @@ def _description() -> str:
 
 
 def _git_host(api: Api) -> str:
-    """Where remotes lead, from any app there is; what the address suggests otherwise."""
-    for app in api.list("/apps", order="name", newest=1):
-        return urlsplit(app["git_url"]).netloc.rpartition("@")[2]
-    return ""
+    """Where remotes lead."""
+    return urlsplit(str(api.get("/host")["git_url"])).netloc
 
 
 @command("logout")

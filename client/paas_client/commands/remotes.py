@@ -13,22 +13,33 @@ from paas_client import git
 from paas_client.api import path
 from paas_client.options import command
 from paas_client.output import say
-from paas_client.session import RemoteDoor, current
+from paas_client.session import RemoteDoor, Session, current
+from paas_client.settings import is_loopback
 
 
 def _remote(app_name: str, remote: str) -> None:
     session = current()
-    app = session.api.get(path("apps", app_name))
-    done = git.set_remote(remote, app["git_url"])
-    say(f"The git remote {remote} {'leads' if done == 'kept' else f'was {done}: it leads'} to {app['git_url']}.")
-    parts = urlsplit(app["git_url"])
+    app = session.api.get(path("app-details", app_name))
+    url = _git_url(session, app["name"], app["git_url"])
+    done = git.set_remote(remote, url)
+    say(f"The git remote {remote} {'leads' if done == 'kept' else f'was {done}: it leads'} to {url}.")
+    parts = urlsplit(url)
     if parts.scheme in ("http", "https") and isinstance(session.door, RemoteDoor):
         base = f"{parts.scheme}://{parts.netloc}"
         values = {f"credential.{base}.helper": f"!{_ourselves()} git:credentials"}
         if parts.scheme == "https" and session.door.platform.ca_file:
             values[f"http.{base}.sslCAInfo"] = session.door.platform.ca_file
         git.configure(values)
-    say(f"Deploy with: git push {remote} {app.get('deploy_branch') or 'main'}")
+    say(f"Deploy with: git push {remote} {app['deploy_branch']}")
+
+
+def _git_url(session: Session, name: str, told: str) -> str:
+    """Encrypted wherever the API is, as the token is the password; on the machine itself as the platform says."""
+    if told.startswith("https://") or is_loopback(told) or not session.door.platform.url.startswith("https://"):
+        return told
+    host = session.api.get("/host")
+    port = urlsplit(host["https_url"]).port if host["https_url"] else None
+    return f"https://git.{host['domain']}{f':{port}' if port else ''}/{name}.git"
 
 
 def _ourselves() -> str:

@@ -98,7 +98,7 @@ def app():
     return make_app(owner=make_user("alice"))
 
 
-def _runner(capsys: pytest.CaptureFixture[str], session: Callable[[], Session]) -> Paas:
+def runner(capsys: pytest.CaptureFixture[str], session: Callable[[], Session]) -> Paas:
     def run(*arguments: str, code: int = 0, text: str | bytes = "") -> Said:
         capsys.readouterr()
         given = io.TextIOWrapper(io.BytesIO(text.encode() if isinstance(text, str) else text))
@@ -114,10 +114,10 @@ def _runner(capsys: pytest.CaptureFixture[str], session: Callable[[], Session]) 
 @pytest.fixture
 def paas(admin: User, transport: InProcess, capsys: pytest.CaptureFixture[str]) -> Paas:
     """By root on the machine."""
-    return _runner(capsys, lambda: Session(RootsDoor(admin, transport)))
+    return runner(capsys, lambda: Session(RootsDoor(admin, transport)))
 
 
 @pytest.fixture
 def laptop(transport: InProcess, capsys: pytest.CaptureFixture[str]) -> Paas:
     """By somebody elsewhere, who has to log in first."""
-    return _runner(capsys, lambda: Session(transport=lambda _: transport))
+    return runner(capsys, lambda: Session(transport=lambda _: transport))
