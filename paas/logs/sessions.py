@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from paas.accounts.models import ApiToken, User
@@ -31,7 +31,12 @@ class Choice:
     lines: int = 100
     tail: bool = False
     process: str = ""  # a process type or an instance; "router" for requests
-    source: str = ""  # "app", or any other word for what the platform said
+    source: str = ""  # "app", "router", "platform", or any other word for the last two
+    release: str = ""
+    since: str = ""
+    until: str = ""
+    text: str = ""
+    is_pattern: bool = False
 
 
 def open_session(app: App, choice: Choice, *, by: User, token: ApiToken) -> str:
@@ -68,14 +73,21 @@ def session_grant(secret: str) -> Mapping[str, object]:
 
 def _filter(app: App, user: User, choice: Choice) -> Filter:
     is_router = choice.process == "router"
-    wanted = log_filter(app, user, process="" if is_router else choice.process)
+    wanted = log_filter(
+        app,
+        user,
+        process="" if is_router else choice.process,
+        release=choice.release,
+        since=choice.since,
+        until=choice.until,
+        text=choice.text,
+        is_pattern=choice.is_pattern,
+    )
     if is_router:
-        sources = frozenset({Source.ROUTER})
-    elif choice.source:
-        sources = frozenset({Source.APP}) if choice.source == "app" else OURS
-    else:
-        sources = wanted.sources
-    return Filter(sources=sources, process=wanted.process, without=wanted.without)
+        return replace(wanted, sources=frozenset({Source.ROUTER}))
+    if choice.source in list(Source):
+        return replace(wanted, sources=frozenset({Source(choice.source)}))
+    return replace(wanted, sources=OURS) if choice.source else wanted
 
 
 def _over() -> NotFound:

@@ -6,16 +6,18 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import click
 
-from paas_client.api import Record, compact, path
+from paas_client.api import Record, compact, events, path
+from paas_client.errors import PlatformProblem, UserProblem
 from paas_client.options import app_option, command
 from paas_client.session import current
 
 SOURCES = ("app", "router", "platform")
-AT_ONCE = 1000
-LOOK_SECONDS = 0.8
+PATIENCE = 60.0  # a session says something every few seconds, if only that it lives
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -35,19 +37,38 @@ def logs(app_name: str, *, tail: bool, num: int, regex: bool, **wanted: str | No
     api, address = current().api, path("apps", app_name, "log-lines")
     wishes: Record = compact({**wanted, "regex": "true" if regex else None})
     part = api.get(address, num=max(0, num), **wishes)
-    _print(part["lines"])
-    while tail:
-        part = api.get(address, num=AT_ONCE, after=part["cursor"], **wishes)
-        _print(part["lines"])
-        if not part["lines"]:
-            time.sleep(LOOK_SECONDS)
+    _print(f"{line['at']} {line['label']}: {line['text']}" for line in part["lines"])
+    if tail:
+        _follow(app_name, part["cursor"], {**wanted, "regex": regex})
 
 
-def _print(lines: Iterable[Record]) -> None:
+def _follow(app_name: str, cursor: str, wanted: Record) -> None:
+    """From the cursor on, by a log session, and by another one when that is over; until Ctrl-C."""
+    api, url, pause = current().api, "", FIRST_PAUSE
+    wish = {**wanted, "dyno": wanted["process"], "tail": True, "lines": 0}
+    while True:
+        try:
+            url = url or api.post(path("apps", app_name, "log-sessions"), compact(wish))["logplex_url"]
+            with api.stream(f"{url}?after={quote(cursor)}", accept="text/event-stream", patience=PATIENCE) as answer:
+                for _, data, position in events(answer):
+                    _print([data])
+                    cursor, pause = position or cursor, FIRST_PAUSE
+        except UserProblem as exc:
+            if not url or exc.id == "unauthorized":
+                raise
+            url = ""  # forgotten, as nobody read for a while
+        except PlatformProblem:
+            if pause > LONGEST_PAUSE:
+                raise
+        time.sleep(pause)
+        pause *= 2
+
+
+def _print(lines: Iterable[str]) -> None:
     """Colours are for terminals."""
     with_colours = sys.stdout.isatty()
     for line in lines:
-        click.echo(f"{line['at']} {line['label']}: {line['text'] if with_colours else COLOUR.sub('', line['text'])}")
+        click.echo(line if with_colours else COLOUR.sub("", line))
     sys.stdout.flush()
 
 

@@ -30,7 +30,14 @@ class NewLogSession(Body):
     dyno_name: str | None = Field(None, description="Another name for it.")
     type: str | None = Field(None, description="A process type, where no dyno is named.")
     lines: int | None = Field(None, description=f"How many lines of the past, at most {MOST_LINES}; 100 when missing.")
-    source: str | None = Field(None, description="app for what the app said, heroku for requests and the platform.")
+    source: str | None = Field(
+        None, description="app for what the app said, router for requests, platform; heroku for the last two."
+    )
+    release: str | None = Field(None, description="Ours: only lines of this release, v12.")
+    since: str | None = Field(None, description="Ours: from then on, as 30m, 2h, 1d or a time.")
+    until: str | None = Field(None, description="Ours: up to then.")
+    text: str | None = Field(None, description="Ours: only lines with this text, in whatever case.")
+    regex: bool = Field(False, description="Ours: the text is a regular expression.")
     tail: bool | None = Field(None, description="Whether to go on with what comes.")
 
 
@@ -41,6 +48,11 @@ def create_log_session(request: ApiRequest, identity: str, body: NewLogSession) 
         tail=bool(body.tail),
         process=body.dyno or body.dyno_name or body.type or "",
         source=body.source or "",
+        release=body.release or "",
+        since=body.since or "",
+        until=body.until or "",
+        text=body.text or "",
+        is_pattern=body.regex,
     )
     secret = open_session(find_app(request, identity), choice, by=request.user, token=request.token)
     now = datetime.now(UTC)
