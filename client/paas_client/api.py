@@ -216,7 +216,7 @@ def cannot_connect(url: str, exc: httpx.TransportError) -> Problem:
     text = str(cause) or str(exc)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UserProblem(
-            f"The certificate of {place} can't be trusted: {cause.verify_message or text}.",
+            f"The certificate of {place} can't be trusted: {getattr(cause, 'verify_message', '') or text}.",
             hint=(
                 f"If the platform has a CA of its own, log in again and compare its fingerprint: paas login {url}\n"
                 "On the machine, `paas host` prints it. Or give a file: PAAS_CA_FILE=ca.pem"

@@ -39,6 +39,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "access", "access:add", "access:remove", "access:update",
         "users", "users:activate", "users:create", "users:deactivate", "users:invite",
     ),
+    "pipelines": (
+        "pipelines", "pipelines:add", "pipelines:create", "pipelines:destroy", "pipelines:info", "pipelines:promote",
+        "pipelines:remove", "pipelines:rename", "pipelines:update",
+    ),
     "processes": ("ps", "ps:restart", "ps:scale", "ps:start", "ps:stop"),
     "releases": ("releases", "releases:diff", "releases:info", "releases:pin", "releases:unpin", "rollback"),
     "remotes": ("git:credentials", "git:remote", "remote:add"),

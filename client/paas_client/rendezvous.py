@@ -35,7 +35,8 @@ def meet(url: str, trust: ssl.SSLContext) -> ssl.SSLSocket:
         greeting = connection.recv(len(GREETING))
     except ssl.SSLCertVerificationError as exc:
         raise UserProblem(
-            f"The certificate of {place} can't be trusted: {exc.verify_message}.", id="untrusted_certificate"
+            f"The certificate of {place} can't be trusted: {getattr(exc, 'verify_message', exc)}.",
+            id="untrusted_certificate",
         ) from exc
     except OSError as exc:
         raise PlatformProblem(

@@ -99,22 +99,20 @@ def api_url(given: str) -> str:
     """`apps.example.com`, `api.apps.example.com` or a whole address, as people type it. Raises `UserProblem`."""
     text = given.strip().rstrip("/")
     if "://" not in text:
-        parts = urlsplit(f"https://{text}")
-        host = parts.hostname or ""
+        host = urlsplit(f"https://{text}").hostname or ""
         is_whole = host.startswith("api.") or host == "localhost" or host.replace(".", "").isdigit() or ":" in host
-        text = f"https://{'' if is_whole else 'api.'}{text}"
+        text = f"https://{text}" if is_whole or not host else f"https://api.{text}"
     parts = urlsplit(text)
     try:
-        has_port = parts.port is not None
+        parts.port  # noqa: B018  # reading it checks it
+        is_plain = parts.hostname and not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:
-        has_port = False
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or "@" in parts.netloc:
+        is_plain = False
+    if parts.scheme not in ("http", "https") or not is_plain:
         raise UserProblem(
             f"{given!r} is not the address of a platform.", hint="It looks like https://api.example.com", id="bad_url"
         )
-    return f"{parts.scheme}://{parts.hostname if ':' not in parts.hostname else f'[{parts.hostname}]'}" + (
-        f":{parts.port}" if has_port else ""
-    )
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def is_loopback(url: str) -> bool:

@@ -22,10 +22,6 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 # Not moved to the API yet: these load the platform's code.
 SERVICES: dict[str, tuple[str, ...]] = {
-    "pipelines": (
-        "pipelines", "pipelines:add", "pipelines:create", "pipelines:destroy", "pipelines:info", "pipelines:promote",
-        "pipelines:remove", "pipelines:rename", "pipelines:update",
-    ),
     "processes": ("run",),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from paas.accounts.models import Scope, SSHKey
 from paas.accounts.selectors import get_key
 from paas.accounts.services import add_key, remove_key
 from paas.api.auth import ApiRequest, TokenAuth
+from paas.api.ids import uuid_of
 from paas.api.schemas import Answer, Body, Time
 
 router = Router(tags=["Account"], auth=TokenAuth(reading=Scope.GLOBAL, writing=Scope.GLOBAL))
@@ -55,8 +56,8 @@ def create_key(request: ApiRequest, body: NewKey) -> Key:
 
 
 @router.delete("/keys/{key_id}", response=Key)
-def delete_key(request: ApiRequest, key_id: UUID) -> Key:
-    key = get_key(request.user, key_id)
+def delete_key(request: ApiRequest, key_id: str) -> Key:
+    key = get_key(request.user, uuid_of(key_id))
     answer = _answer(key)
     remove_key(key, by=request.user)
     return answer

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from ninja import Router
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.platform.releases import PreviewAnswer, find_release, preview_answer
+from paas.api.ranges import page
 from paas.api.schemas import Answer, Time
 from paas.pipelines import selectors
 
@@ -27,6 +30,28 @@ class PlaceAnswer(Answer):
 class StageAnswer(Answer):
     stage: str
     apps: list[PlaceAnswer]
+
+
+class PipelineDetails(Answer):
+    id: UUID
+    name: str
+    owner: str
+    apps: list[str]
+
+
+@router.get("/pipeline-details", response=list[PipelineDetails])
+def list_pipeline_details(request: ApiRequest) -> list[PipelineDetails]:
+    """With the apps that one sees, in the order of their stages."""
+    rows = selectors.pipelines_visible_to(request.user).select_related("owner")
+    return [
+        PipelineDetails(
+            id=each.pk,
+            name=each.name,
+            owner=each.owner.email,
+            apps=[place.app.name for column in selectors.stages(each, request.user) for place in column.places],
+        )
+        for each in page(request, rows, ordered_by="name", name="name")
+    ]
 
 
 @router.get("/pipelines/{pipeline}/stages", response=list[StageAnswer])

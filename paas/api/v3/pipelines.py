@@ -117,6 +117,7 @@ class NewPromotion(Body):
     pipeline: GivenId
     source: GivenSource
     targets: list[GivenTarget]
+    why: str = Field("", description="Ours: the reason, for the record.")
 
 
 def pipeline_answer(pipeline: Pipeline) -> PipelineAnswer:
@@ -253,7 +254,7 @@ def create_promotion(request: ApiRequest, body: NewPromotion) -> PromotionAnswer
     release = None
     if body.source.release is not None:
         release = _release(source.pk, body.source.release.id)
-    made = services.promote(pipeline, source, targets, by=request.user, release=release)
+    made = services.promote(pipeline, source, targets, by=request.user, release=release, why=body.why)
     return promotion_answer(made)
 
 
