@@ -13,8 +13,10 @@ from paas.api.auth import ApiRequest, TokenAuth, find_app
 from paas.api.errors import missing
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, NamedRef, Time, UserRef, app_ref, user_ref
+from paas.api.streams import stream_url
 from paas.apps.models import App, Role
 from paas.apps.selectors import check_role, is_id
+from paas.builds.output import output_path
 from paas.releases import services
 from paas.releases.models import Image, Release, ReleaseStatus
 from paas.releases.selectors import check_not_collected, get_release, timeline
@@ -85,7 +87,7 @@ def release_answer(request: ApiRequest, app: App, release: Release) -> AnyReleas
         "description": release.description,
         "eligible_for_rollback": is_usable,
         "id": release.pk,
-        "output_stream_url": None,
+        "output_stream_url": stream_url(request, output_path(release)) if release.release_command else None,
         "slug": slug,
         "status": STATUS[ReleaseStatus(release.status)],
         "updated_at": release.finished_at or release.updated_at,

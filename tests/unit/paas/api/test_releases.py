@@ -78,6 +78,13 @@ def test_the_config_of_a_release_is_shown_as_it_was_and_recorded(api, app):
     assert AuditEvent.objects.get(action="config.reveal").detail["version"] == 3
 
 
+def test_a_release_with_a_command_says_where_its_output_is(api, app):
+    make_release(app, release_command="python manage.py migrate")
+    newest = api.get("/apps/hello/releases/3").data
+    assert newest["output_stream_url"].startswith("http://testserver/streams/output/")
+    assert api.get("/apps/hello/releases/2").data["output_stream_url"] is None
+
+
 def test_a_superseded_release_has_expired(api, app):
     make_config(app, A="1")
     make_config(app, A="2")
