@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +46,7 @@ SIZES = (
     Size("Eco", 512 * MIB, 1024),
 )
 CUSTOM = "Custom"
+HEROKUS_STACKS = re.compile(r"cedar(-14)?|heroku-\d\d")  # what scripts and libraries ask for out of habit: our usual one
 
 
 def size_name(memory_bytes: int, cpu_shares: int) -> str:
@@ -60,7 +62,9 @@ def find_size(name: str) -> Size | None:
 
 
 def stack_name(identity: str) -> str:
-    """Of a stack that is named by its id; anything else as it is, for the service to judge."""
+    """Of a stack that is named by its id, or as one of Heroku's; anything else as it is, for the service to judge."""
+    if HEROKUS_STACKS.fullmatch(identity):
+        return STACKS[0]
     return next((name for name in STACKS if identity.lower() in names_of("stack", name)), identity)
 
 

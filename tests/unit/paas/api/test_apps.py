@@ -98,7 +98,12 @@ def test_the_stack_is_one_that_there_is(api, alice):
     make_app(owner=alice)
     stacks = {each["name"]: each["id"] for each in api.get("/stacks").data}
     assert api.patch("/apps/hello", {"build_stack": stacks["container"]}).data["build_stack"]["name"] == "container"
-    assert api.patch("/apps/hello", {"build_stack": "heroku-24"}).data["code"] == "unknown_stack"
+    assert api.patch("/apps/hello", {"build_stack": "cobol-60"}).data["code"] == "unknown_stack"
+
+
+@pytest.mark.parametrize("theirs", ["cedar", "cedar-14", "heroku-24"])
+def test_a_stack_of_herokus_means_our_usual_one(api, theirs):
+    assert api.post("/apps", {"name": "hello", "stack": theirs}).data["build_stack"]["name"] == "debian-13"
 
 
 def test_an_operator_may_not_rename_an_app(alice):
