@@ -29,6 +29,7 @@ def client(platform: Platform) -> Iterator[Any]:
     client._session.close()
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # it reads logs without looking at the certificate
 def test_heroku3_creates_configures_scales_releases_and_rolls_back(
     client: Any, platform: Platform, new_app: Callable[[], App]
 ):
@@ -57,7 +58,7 @@ def test_heroku3_creates_configures_scales_releases_and_rolls_back(
 
     checkout.deploy(version="two")
     releases = app.releases(order_by="version", sort="asc")
-    first = next(each for each in releases if each.slug.id)
+    first = next(each for each in releases if each.slug)
     made_again = app.create_release(first.slug.id)
     assert made_again.version == releases[-1].version + 1
     wait_until(lambda: checkout.answers(version="one", greeting="Hello there"), "the first code, with the config of now")
@@ -95,12 +96,12 @@ def test_heroku_client_creates_configures_scales_releases_and_rolls_back(
     wait_until(lambda: app.answers(version="two", greeting="Hi"), "the second version")
     released = step("release")
     versions = released["versions"]
-    assert versions == sorted(versions)
+    assert versions == list(range(1, len(versions) + 1))
     last = versions[-1]
     assert released["made"] == {"version": last + 1, "description": "The first again"}
     assert released["back"]["version"] == last + 2
     assert released["back"]["description"].startswith("Rollback to v")
-    assert released["paged"] == [*versions, last + 1, last + 2]
+    assert released["paged"] == [*versions, last + 1, last + 2], "a list that comes in parts"
     wait_until(lambda: app.answers(version="one", greeting="Hello"), "the first release, whole")
     gone = step("end")
     assert gone["status"] == 404

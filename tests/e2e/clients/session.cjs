@@ -23,8 +23,9 @@ const steps = {
     return {config, up: await formation(2), down: await formation(0)}
   },
   async release() {
-    const releases = await heroku.get(`/apps/${app}/releases`)
-    const [first] = releases.filter(each => each.slug)
+    const releases = await heroku.get(`/apps/${app}/releases`) // by id, as this client asks for all lists
+    releases.sort((one, other) => one.version - other.version)
+    const [first] = releases.filter(each => each.slug && each.status === 'succeeded')
     const made = await heroku.post(`/apps/${app}/releases`, {body: {slug: first.slug.id, description: 'The first again'}})
     const back = await heroku.post(`/apps/${app}/releases`, {body: {release: first.id}})
     const paged = await heroku.get(`/apps/${app}/releases`, {headers: {Range: 'version ..; max=2'}})
