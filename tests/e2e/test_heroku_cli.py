@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.e2e.browser import Person, Visitor, make_person
@@ -74,6 +76,22 @@ def words(result: Result) -> str:
 def as_somebody_else(heroku: Heroku, person: Person) -> Heroku:
     script = heroku.platform.paas("heroku-env", "--email", person.email).out
     return heroku.without(HEROKU_API_KEY=exports(script, heroku.home)["HEROKU_API_KEY"])
+
+
+def accept(heroku: Heroku, app: App) -> None:
+    """A transfer: the CLI has no command for it, on Heroku one does it in the browser."""
+    headers = {
+        "Accept": "application/vnd.heroku+json; version=3",
+        "Authorization": f"Bearer {heroku.environment['HEROKU_API_KEY']}",
+    }
+    url, context = (
+        heroku.settings["HEROKU_HOST"],
+        ssl.create_default_context(cafile=heroku.settings["NODE_EXTRA_CA_CERTS"]),
+    )
+    with httpx.Client(base_url=url, headers=headers, verify=context, trust_env=False) as api:
+        offered = [each["id"] for each in api.get("/account/app-transfers").json() if each["app"]["name"] == app.name]
+        answer = api.patch(f"/account/app-transfers/{offered[0]}", json={"state": "accepted"})
+        assert answer.status_code == 200, answer.text
 
 
 # The table and the strangers
@@ -195,10 +213,10 @@ def test_authorizations_are_tokens(heroku: Heroku):
         lambda: heroku.without(HEROKU_API_KEY=token)("whoami", code=None),
         lambda: heroku.without(HEROKU_API_KEY=rotated)("whoami"),
     )
-    assert "invalid" in old.err
+    assert "Invalid credentials" in words(old)
     assert "@" in new.out
     assert f"revoked authorization from {name}-2" in words(heroku("authorizations:revoke", identity))
-    assert "invalid" in heroku.without(HEROKU_API_KEY=rotated)("whoami", code=2).err
+    assert "Invalid credentials" in words(heroku.without(HEROKU_API_KEY=rotated)("whoami", code=2))
     assert heroku.without(HEROKU_API_KEY=heroku("authorizations:create", "--short", "-d", name).out.strip())("whoami")
 
 
@@ -366,9 +384,10 @@ def test_people_get_access_and_an_app(heroku: Heroku, platform: Platform, made: 
     assert "Send them this link" in words(stranger)
 
     transferred = heroku("apps:transfer", person.email, *here)
-    assert person.email in words(transferred)
+    assert f"Initiating transfer of {made.name} to {person.email}... email sent" in words(transferred)
     theirs = as_somebody_else(heroku, person)
-    assert person.email == wait_until(lambda: heroku.json("apps:info", *here)["app"]["owner"]["email"], "it is theirs")
+    accept(theirs, made)
+    assert theirs.json("apps:info", *here)["app"]["owner"]["email"] == person.email
     left = heroku("apps:leave", *here)
     assert "done" in words(left)
     assert "Error ID: not_found" in heroku("info", *here, code=2).err
@@ -520,7 +539,7 @@ def test_releases_are_listed_shown_and_rolled_back(heroku: Heroku, shipped: Ship
     wait_until(lambda: shipped.app.answers(greeting="Hello"), "as it was")
 
 
-def test_the_release_command_is_seen_and_tried_again(heroku: Heroku, new_app: Callable[[], App]):
+def test_the_release_command_is_seen(heroku: Heroku, new_app: Callable[[], App]):
     app = new_app()
     heroku("create", app.name, cwd=app.folder)
     app.use("multi")
@@ -530,9 +549,6 @@ def test_the_release_command_is_seen_and_tried_again(heroku: Heroku, new_app: Ca
     heroku.run(["git", "push", "heroku", "main"], cwd=app.folder, seconds=240)
     here = ("-a", app.name)
     assert "the release command of v" in heroku("releases:output", *here).out
-    again = heroku("releases:retry", *here)
-    assert "Running release command..." in again.out
-    assert "the release command of v" in again.out
 
 
 def test_the_formation_is_shown_scaled_restarted_and_stopped(heroku: Heroku, shipped: Shipped):
@@ -691,6 +707,7 @@ REFUSED = (
     ("access:update", "somebody@example.com", "-p", "deploy"),
     ("apps:lock",),
     ("telemetry",),
+    ("releases:retry",),
     ("ps:exec",),
     ("pg:reset", "--confirm", "x"),
 )
