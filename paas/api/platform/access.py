@@ -16,6 +16,7 @@ from paas.api.schemas import Answer, Body, Time
 from paas.apps import services
 from paas.apps.models import App, Invitation, Role
 from paas.apps.selectors import app_invitation, get_collaborator
+from paas.hooks.services.mails import invite_by_mail
 from runtime.errors import Conflict, InvalidInput
 
 router = Router(tags=["People"])
@@ -137,7 +138,7 @@ def create_invitation(request: ApiRequest, identity: str, body: NewInvitation) -
     """A link with which somebody new becomes a user with a role in this app, once, within a week."""
     app = find_app(request, identity, Role.OWNER)
     role = checked_role(body.role)
-    invitation, secret = services.invite(email=body.email, by=request.user, app=app, role=role)
+    invitation, secret, _ = invite_by_mail(email=body.email, by=request.user, app=app, role=role)
     return invitation_answer(invitation, secret)
 
 

@@ -18,7 +18,8 @@ from paas.api.platform.access import InvitationAnswer, invitation_answer
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time
 from paas.apps.selectors import platform_invitation, platform_invitations
-from paas.apps.services import invite, revoke_invitation
+from paas.apps.services import revoke_invitation
+from paas.hooks.services.mails import invite_by_mail
 
 router = Router(tags=["People"], auth=TokenAuth(reading=Scope.GLOBAL, writing=Scope.GLOBAL))
 
@@ -228,7 +229,7 @@ def list_invitations(request: ApiRequest) -> list[InvitationAnswer]:
 def create_invitation(request: ApiRequest, body: NewPlatformInvitation) -> InvitationAnswer:
     """A link with which somebody new becomes a user, once, within a week."""
     check_admin(request.user)
-    invitation, secret = invite(email=body.email, by=request.user, is_admin=body.is_admin)
+    invitation, secret, _ = invite_by_mail(email=body.email, by=request.user, is_admin=body.is_admin)
     return invitation_answer(invitation, secret)
 
 

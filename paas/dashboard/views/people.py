@@ -36,7 +36,6 @@ from paas.apps.selectors import (
 from paas.apps.services import (
     add_collaborator,
     change_role,
-    invite,
     remove_collaborator,
     revoke_invitation,
     transfer_app,
@@ -44,6 +43,7 @@ from paas.apps.services import (
 from paas.dashboard.forms import refusals_shown
 from paas.dashboard.once import show_once, take_once
 from paas.dashboard.requests import current_user
+from paas.hooks.services.mails import invite_by_mail
 from runtime.errors import InvalidInput
 
 ROLES = [(role.value, role.label) for role in Role]
@@ -105,8 +105,8 @@ def _share(request: HttpRequest, app: App, email: str, role: Role) -> None:
         add_collaborator(app, known, role, by=user)
         messages.success(request, f"{known.email} is {role.label.lower()} of {app.name} now.")
         return
-    invitation, secret = invite(email=email, by=user, app=app, role=role)
-    _show_link(request, invitation.email, secret)
+    invitation, secret, is_mailed = invite_by_mail(email=email, by=user, app=app, role=role)
+    _show_link(request, invitation.email, secret, is_mailed=is_mailed)
 
 
 @require_POST
@@ -173,9 +173,9 @@ def _role(request: HttpRequest) -> Role:
         raise InvalidInput("That is no role.", hint="Choose one of the list.") from exc
 
 
-def _show_link(request: HttpRequest, email: str, secret: str) -> None:
+def _show_link(request: HttpRequest, email: str, secret: str, *, is_mailed: bool) -> None:
     url = request.build_absolute_uri(reverse("invitation", args=[secret]))
-    show_once(request, "invitation", {"email": email, "url": url})
+    show_once(request, "invitation", {"email": email, "url": url, "is_mailed": is_mailed})
 
 
 # The people of the platform
@@ -195,8 +195,10 @@ def people(request: HttpRequest) -> HttpResponse:
     form = InviteForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         with refusals_shown(form, "email"):
-            invitation, secret = invite(email=form.cleaned_data["email"], by=user, is_admin=form.cleaned_data["is_admin"])
-            _show_link(request, invitation.email, secret)
+            invitation, secret, is_mailed = invite_by_mail(
+                email=form.cleaned_data["email"], by=user, is_admin=form.cleaned_data["is_admin"]
+            )
+            _show_link(request, invitation.email, secret, is_mailed=is_mailed)
             return redirect("people")
     context = {
         "form": form,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 import structlog
 from django import forms
@@ -31,6 +32,8 @@ from paas.apps.selectors import get_invitation
 from paas.apps.services import accept_invitation
 from paas.core.middleware import client_address
 from paas.dashboard.forms import PASSWORD_HELP, refusals_shown
+from paas.hooks.services.mails import ask_for_password, set_password_by_link, user_of_link
+from paas.hooks.services.notices import mail_is_on
 from runtime.errors import NotFound
 
 log = structlog.get_logger()
@@ -63,7 +66,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             target,
             email=email,
             problem="That e-mail and password don't match.",
-            hint="Try again, or ask an admin for a new password. They set one on the machine: bin/paas users:password",
+            hint="Try again, or have a link mailed to you."
+            if mail_is_on()
+            else "Try again, or ask an admin for a new password. They set one on the machine: bin/paas users:password",
             status=422,
         )
     throttle.forgive(account=email, address=address)
@@ -118,8 +123,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("login")
 
 
-class InvitationForm(forms.Form):
-    name = forms.CharField(max_length=100, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
+class PasswordForm(forms.Form):
     password = forms.CharField(
         strip=False,
         help_text=PASSWORD_HELP,
@@ -132,6 +136,52 @@ class InvitationForm(forms.Form):
     def clean(self) -> None:
         if self.cleaned_data.get("password") != self.cleaned_data.get("repeated"):
             self.add_error("repeated", "This is another password than the one above.")
+
+
+class InvitationForm(PasswordForm):
+    name = forms.CharField(max_length=100, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    field_order = ("name", "password", "repeated")
+
+
+class ForgottenForm(forms.Form):
+    email = forms.EmailField(label="E-mail", widget=forms.EmailInput(attrs={"autocomplete": "username"}))
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def forgotten(request: HttpRequest) -> HttpResponse:
+    """Whether there is such a user, nobody learns here."""
+    if not mail_is_on():
+        raise NotFound("This platform sends no mail.", hint="Ask an admin for a new password.", id="mail_off")
+    form = ForgottenForm(request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        return render(request, "dashboard/password.html", {"form": form}, status=422 if form.errors else 200)
+    email = form.cleaned_data["email"]
+    try:
+        throttle.attempt(account=f"password of {email.lower()}", address=client_address(request.META))
+    except TooManyAttempts as exc:
+        form.add_error(None, f"{exc.message} {exc.hint}".strip())
+        return render(request, "dashboard/password.html", {"form": form}, status=429)
+    ask_for_password(email)
+    return render(request, "dashboard/password.html", {"asked": email})
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def new_password(request: HttpRequest, user_id: UUID, token: str) -> HttpResponse:
+    """By a link that was mailed. Whoever has it still needs their second factor to sign in."""
+    try:
+        user = user_of_link(user_id, token)
+    except NotFound as exc:
+        return render(request, "dashboard/password.html", {"failure": exc}, status=404)
+    form = PasswordForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        with refusals_shown(form, "password"):
+            set_password_by_link(user_id, token, form.cleaned_data["password"])
+            messages.success(request, "The password is set. Sign in with it.")
+            return redirect("login")
+    context = {"form": form, "of": user.email}
+    return render(request, "dashboard/password.html", context, status=422 if form.errors else 200)
 
 
 @never_cache
@@ -156,7 +206,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 def _sign_in_page(
     request: HttpRequest, target: str, *, email: str = "", problem: str = "", hint: str = "", status: int = 200
 ) -> HttpResponse:
-    context = {"email": email, "next": target, "problem": problem, "hint": hint}
+    context = {"email": email, "next": target, "problem": problem, "hint": hint, "mail": mail_is_on()}
     return render(request, "dashboard/login.html", context, status=status)
 
 
@@ -205,5 +255,7 @@ urlpatterns = [
     path("login", sign_in, name="login"),
     path("login/code", second_step, name="second-step"),
     path("logout", sign_out, name="logout"),
+    path("password", forgotten, name="password-forgotten"),
+    path("password/<uuid:user_id>/<str:token>", new_password, name="password-new"),
     path("invitations/<str:secret>", invitation, name="invitation"),
 ]

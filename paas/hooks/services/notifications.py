@@ -164,6 +164,8 @@ def _send_one(message: Message, *, raises: bool = False) -> None:
             message.text = ""  # it may hold the secret of a link
     elif isinstance(failure, UserError) or message.tries > len(PAUSES) or raises:
         message.status, message.next_try_at, message.error = MessageStatus.FAILED, None, failure.message[:300]
+        if message.channel is None:
+            message.text = ""
     else:
         message.next_try_at = timezone.now() + timedelta(seconds=PAUSES[message.tries - 1])
         message.error = failure.message[:300]
@@ -195,7 +197,7 @@ def _mail(address: str, message: Message) -> None:
 
     if not mail_is_on():
         raise Conflict("This platform sends no mail.", id="mail_off")
-    text = f"{message.text}\n\n{message.link}\n"
+    text = f"{message.text}\n\n{message.link}".rstrip() + "\n"
     mail = compose(sender=settings.ENV.mail_from, to=address, subject=message.subject, text=text)
     hand_over(settings.ENV.smtp_url, mail, client_tls(settings.ENV.ca_bundle))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from email.message import EmailMessage
 
 import pytest
+from django.conf import settings
 from django.db.models import F
 
 from paas import wiring
@@ -13,6 +16,7 @@ from paas.hooks.models import Delivery, Message
 from paas.hooks.services.delivering import deliver
 from paas.hooks.services.events import take_events
 from paas.hooks.services.notifications import channels_with_work, send_messages
+from runtime.outbound import mail
 from runtime.outbound.memory import MemoryOutbound
 
 
@@ -21,6 +25,15 @@ def outbound() -> Iterator[MemoryOutbound]:
     made = MemoryOutbound()
     with wiring.replaced(outbound=made):
         yield made
+
+
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch) -> list[EmailMessage]:
+    """The mail server takes everything."""
+    taken: list[EmailMessage] = []
+    settings.ENV = dataclasses.replace(settings.ENV, smtp_url="smtp://mail.example.com", mail_from="paas@example.com")
+    monkeypatch.setattr(mail, "hand_over", lambda _url, message, _tls: taken.append(message))
+    return taken
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from django.conf import settings
 from django.utils import timezone
 
 from paas.apps.models import Role
@@ -163,19 +162,6 @@ def test_teams_gets_a_card(app, outbound, work):
 def test_discord_takes_it_at_another_address(app):
     channel = add_room(app, url="https://discord.com/api/webhooks/123/abc-DEF_1", topics=ALL, by=app.owner)
     assert channel.url == "https://discord.com/api/webhooks/123/abc-DEF_1/slack"
-
-
-@pytest.fixture
-def mails(monkeypatch):
-    """The mail server takes everything."""
-    import dataclasses
-
-    from runtime.outbound import mail
-
-    taken = []
-    settings.ENV = dataclasses.replace(settings.ENV, smtp_url="smtp://mail.example.com", mail_from="paas@example.com")
-    monkeypatch.setattr(mail, "hand_over", lambda _url, message, _tls: taken.append(message))
-    return taken
 
 
 def test_a_person_gets_mail_about_apps_they_may_see(app, work, mails):

@@ -26,10 +26,19 @@ from tests.factories import make_app, make_config, make_release, make_user
 pytestmark = pytest.mark.django_db
 
 EXAMPLES = {"name": "hello", "version": "1", "number": 1, "process": "web", "tag": "latest"}
-# Without a session: the platform's own health, the way in, and an invitation, which is a secret by itself.
-OPEN = {"-/health", "ca.pem", "login", "login/code", "invitations/<str:secret>"}
+# Without a session: the platform's own health, the way in, and what is a secret by itself: an invitation, a new password.
+OPEN = {
+    "-/health", "ca.pem", "login", "login/code", "invitations/<str:secret>", "password",
+    "password/<uuid:user_id>/<str:token>",
+}  # fmt: skip
 # What everybody with a role may do.
-FOR_VIEWERS = {"apps/<str:name>/people/leave"}
+FOR_VIEWERS = {
+    "apps/<str:name>/people/leave",
+    # Their own mails; for anybody else's it is as if there were none.
+    "apps/<str:name>/settings/notifications/mail",
+    "apps/<str:name>/settings/notifications/<uuid:channel_id>/remove",
+    "apps/<str:name>/settings/notifications/<uuid:channel_id>/test",
+}
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
