@@ -23,7 +23,7 @@ from runtime.outbound.urls import shown_url
 router = Router(tags=["Webhooks, drains and notifications"])
 
 
-class WebhookState(Answer):
+class WebhookDetails(Answer):
     id: UUID
     url: str
     include: list[str]
@@ -33,7 +33,7 @@ class WebhookState(Answer):
     waiting: int
 
 
-class AttemptDetails(Answer):
+class DeliveryAttempt(Answer):
     id: UUID
     code: int | None
     error: str | None
@@ -43,7 +43,7 @@ class AttemptDetails(Answer):
     created_at: Time
 
 
-class DrainState(Answer):
+class DrainDetails(Answer):
     id: UUID
     token: str
     url: str
@@ -54,7 +54,7 @@ class DrainState(Answer):
     at: Time | None
 
 
-class ChannelAnswer(Answer):
+class NotificationAnswer(Answer):
     id: UUID
     kind: str
     name: str
@@ -64,25 +64,25 @@ class ChannelAnswer(Answer):
     last_error: str | None
 
 
-class Notifications(Answer):
-    channels: list[ChannelAnswer]
+class NotificationList(Answer):
+    channels: list[NotificationAnswer]
     topics: list[str]
     mail: bool
 
 
-class NewChannel(Body):
+class NewNotification(Body):
     kind: str
     url: str = ""
     name: str = ""
     topics: list[str]
 
 
-class ChannelChange(Body):
+class NotificationChange(Body):
     topics: list[str]
 
 
-def _state(row: Webhook) -> WebhookState:
-    return WebhookState(
+def _state(row: Webhook) -> WebhookDetails:
+    return WebhookDetails(
         id=row.pk,
         url=shown_url(row.url),
         include=row.include,
@@ -93,9 +93,9 @@ def _state(row: Webhook) -> WebhookState:
     )
 
 
-def _drain_state(row: Drain) -> DrainState:
+def _drain_state(row: Drain) -> DrainDetails:
     state = drains.state_of(row)
-    return DrainState(
+    return DrainDetails(
         id=row.pk,
         token=row.token,
         url=shown_url(row.url),
@@ -107,9 +107,9 @@ def _drain_state(row: Drain) -> DrainState:
     )
 
 
-def _channel(row: Channel) -> ChannelAnswer:
+def _channel(row: Channel) -> NotificationAnswer:
     last = row.messages.exclude(status=MessageStatus.PENDING).last()
-    return ChannelAnswer(
+    return NotificationAnswer(
         id=row.pk,
         kind=row.kind,
         name=str(row),
@@ -120,26 +120,26 @@ def _channel(row: Channel) -> ChannelAnswer:
     )
 
 
-@router.get("/apps/{identity}/webhook-details", response=list[WebhookState])
-def webhook_details(request: ApiRequest, identity: str) -> list[WebhookState]:
+@router.get("/apps/{identity}/webhook-details", response=list[WebhookDetails])
+def webhook_details(request: ApiRequest, identity: str) -> list[WebhookDetails]:
     app = find_app(request, identity, Role.OPERATOR)
     return [_state(row) for row in page(request, app.webhooks.all())]
 
 
-@router.post("/apps/{identity}/webhooks/{webhook_id}/switch-on", response=WebhookState)
-def switch_on(request: ApiRequest, identity: str, webhook_id: str) -> WebhookState:
+@router.post("/apps/{identity}/webhooks/{webhook_id}/switch-on", response=WebhookDetails)
+def switch_on(request: ApiRequest, identity: str, webhook_id: str) -> WebhookDetails:
     """After many failures it was switched off."""
     app = find_app(request, identity, Role.OPERATOR)
     webhooks.switch_on(get_webhook(app, webhook_id), by=request.user)
     return _state(get_webhook(app, webhook_id))
 
 
-@router.get("/apps/{identity}/webhook-deliveries/{delivery_id}/attempts", response=list[AttemptDetails])
-def attempts(request: ApiRequest, identity: str, delivery_id: str) -> list[AttemptDetails]:
+@router.get("/apps/{identity}/webhook-deliveries/{delivery_id}/attempts", response=list[DeliveryAttempt])
+def attempts(request: ApiRequest, identity: str, delivery_id: str) -> list[DeliveryAttempt]:
     """With the beginning of what the receiver answered."""
     delivery = get_delivery(find_app(request, identity, Role.OPERATOR), delivery_id)
     return [
-        AttemptDetails(
+        DeliveryAttempt(
             id=row.pk,
             code=row.status or None,
             error=row.error or None,
@@ -160,8 +160,8 @@ def redeliver(request: ApiRequest, identity: str, delivery_id: str) -> DeliveryA
     return delivery_answer(get_delivery(app, delivery_id))
 
 
-@router.get("/apps/{identity}/drain-details", response=list[DrainState])
-def drain_details(request: ApiRequest, identity: str) -> list[DrainState]:
+@router.get("/apps/{identity}/drain-details", response=list[DrainDetails])
+def drain_details(request: ApiRequest, identity: str) -> list[DrainDetails]:
     """How far each is, and what keeps it."""
     app = find_app(request, identity, Role.OPERATOR)
     return [_drain_state(row) for row in page(request, drains_of(app))]
@@ -197,15 +197,15 @@ def _scope(request: ApiRequest, identity: str | None, role: Role = Role.VIEWER) 
     return None
 
 
-def _list(app: App | None) -> Notifications:
-    return Notifications(
+def _list(app: App | None) -> NotificationList:
+    return NotificationList(
         channels=[_channel(row) for row in channels_of(app)],
         topics=list(notifications.topics_for(app)),
         mail=mail_is_on(),
     )
 
 
-def _add(request: ApiRequest, app: App | None, body: NewChannel) -> ChannelAnswer:
+def _add(request: ApiRequest, app: App | None, body: NewNotification) -> NotificationAnswer:
     if body.kind == "email":
         return _channel(notifications.add_mailbox(app, topics=body.topics, by=request.user))
     return _channel(
@@ -220,70 +220,72 @@ def _own(request: ApiRequest, app: App | None, channel_id: str) -> Channel:
     return channel
 
 
-@router.get("/apps/{identity}/notifications", response=Notifications)
-def list_notifications(request: ApiRequest, identity: str) -> Notifications:
+@router.get("/apps/{identity}/notifications", response=NotificationList)
+def list_notifications(request: ApiRequest, identity: str) -> NotificationList:
     """Who is told what; the `topics` there are, and whether the platform sends mail."""
     return _list(_scope(request, identity))
 
 
-@router.post("/apps/{identity}/notifications", response={201: ChannelAnswer})
-def add_notification(request: ApiRequest, identity: str, body: NewChannel) -> ChannelAnswer:
+@router.post("/apps/{identity}/notifications", response={201: NotificationAnswer})
+def add_notification(request: ApiRequest, identity: str, body: NewNotification) -> NotificationAnswer:
     """`kind` `email`: to yourself. `chat` (Slack, Mattermost, Discord) or `teams`: to the room of that `url`."""
     role = Role.VIEWER if body.kind == "email" else Role.OPERATOR
     return _add(request, _scope(request, identity, role), body)
 
 
-@router.patch("/apps/{identity}/notifications/{channel_id}", response=ChannelAnswer)
-def change_notification(request: ApiRequest, identity: str, channel_id: str, body: ChannelChange) -> ChannelAnswer:
+@router.patch("/apps/{identity}/notifications/{channel_id}", response=NotificationAnswer)
+def change_notification(
+    request: ApiRequest, identity: str, channel_id: str, body: NotificationChange
+) -> NotificationAnswer:
     channel = _own(request, _scope(request, identity), channel_id)
     notifications.change_topics(channel, body.topics, by=request.user)
     return _channel(channel)
 
 
-@router.delete("/apps/{identity}/notifications/{channel_id}", response=ChannelAnswer)
-def remove_notification(request: ApiRequest, identity: str, channel_id: str) -> ChannelAnswer:
+@router.delete("/apps/{identity}/notifications/{channel_id}", response=NotificationAnswer)
+def remove_notification(request: ApiRequest, identity: str, channel_id: str) -> NotificationAnswer:
     channel = _own(request, _scope(request, identity), channel_id)
     shown = _channel(channel)
     notifications.remove_channel(channel, by=request.user)
     return shown
 
 
-@router.post("/apps/{identity}/notifications/{channel_id}/test", response=ChannelAnswer)
-def test_notification(request: ApiRequest, identity: str, channel_id: str) -> ChannelAnswer:
+@router.post("/apps/{identity}/notifications/{channel_id}/test", response=NotificationAnswer)
+def test_notification(request: ApiRequest, identity: str, channel_id: str) -> NotificationAnswer:
     """Sends one now, and says what came of it."""
     channel = _own(request, _scope(request, identity), channel_id)
     notifications.send_test(channel, by=request.user)
     return _channel(channel)
 
 
-@router.get("/notifications", response=Notifications)
-def list_host_notifications(request: ApiRequest) -> Notifications:
+@router.get("/notifications", response=NotificationList)
+def list_host_notifications(request: ApiRequest) -> NotificationList:
     """Of the machine itself."""
     return _list(_scope(request, None))
 
 
-@router.post("/notifications", response={201: ChannelAnswer})
-def add_host_notification(request: ApiRequest, body: NewChannel) -> ChannelAnswer:
+@router.post("/notifications", response={201: NotificationAnswer})
+def add_host_notification(request: ApiRequest, body: NewNotification) -> NotificationAnswer:
     return _add(request, _scope(request, None), body)
 
 
-@router.patch("/notifications/{channel_id}", response=ChannelAnswer)
-def change_host_notification(request: ApiRequest, channel_id: str, body: ChannelChange) -> ChannelAnswer:
+@router.patch("/notifications/{channel_id}", response=NotificationAnswer)
+def change_host_notification(request: ApiRequest, channel_id: str, body: NotificationChange) -> NotificationAnswer:
     channel = _own(request, _scope(request, None), channel_id)
     notifications.change_topics(channel, body.topics, by=request.user)
     return _channel(channel)
 
 
-@router.delete("/notifications/{channel_id}", response=ChannelAnswer)
-def remove_host_notification(request: ApiRequest, channel_id: str) -> ChannelAnswer:
+@router.delete("/notifications/{channel_id}", response=NotificationAnswer)
+def remove_host_notification(request: ApiRequest, channel_id: str) -> NotificationAnswer:
     channel = _own(request, _scope(request, None), channel_id)
     shown = _channel(channel)
     notifications.remove_channel(channel, by=request.user)
     return shown
 
 
-@router.post("/notifications/{channel_id}/test", response=ChannelAnswer)
-def test_host_notification(request: ApiRequest, channel_id: str) -> ChannelAnswer:
+@router.post("/notifications/{channel_id}/test", response=NotificationAnswer)
+def test_host_notification(request: ApiRequest, channel_id: str) -> NotificationAnswer:
     channel = _own(request, _scope(request, None), channel_id)
     notifications.send_test(channel, by=request.user)
     return _channel(channel)

@@ -48,7 +48,7 @@ class WebhookChange(Body):
     authorization: str | None = None
 
 
-class AttemptAnswer(Answer):
+class LastAttempt(Answer):
     id: UUID
     code: int | None
     error_class: str | None
@@ -57,7 +57,7 @@ class AttemptAnswer(Answer):
     updated_at: Time
 
 
-class EventRef(Answer):
+class WebhookEventRef(Answer):
     id: UUID
     include: str
 
@@ -69,17 +69,17 @@ class WebhookRef(Answer):
 
 class DeliveryAnswer(Answer):
     created_at: Time
-    event: EventRef
+    event: WebhookEventRef
     id: UUID
     num_attempts: int
     next_attempt_at: Time | None
-    last_attempt: AttemptAnswer | None
+    last_attempt: LastAttempt | None
     status: str
     updated_at: Time
     webhook: WebhookRef
 
 
-class Payload(Answer):
+class EventPayload(Answer):
     action: str
     actor: dict[str, str]
     data: dict[str, Any]
@@ -88,11 +88,11 @@ class Payload(Answer):
     version: str
 
 
-class EventAnswer(Answer):
+class WebhookEventAnswer(Answer):
     created_at: Time
     id: UUID
     include: str
-    payload: Payload
+    payload: EventPayload
     updated_at: Time
 
 
@@ -108,8 +108,8 @@ def webhook_answer(app: App, row: Webhook) -> WebhookAnswer:
     )
 
 
-def attempt_answer(row: Attempt) -> AttemptAnswer:
-    return AttemptAnswer(
+def attempt_answer(row: Attempt) -> LastAttempt:
+    return LastAttempt(
         id=row.pk,
         code=row.status or None,
         error_class=row.error_id or None,
@@ -123,7 +123,7 @@ def delivery_answer(row: Delivery) -> DeliveryAnswer:
     attempts = list(row.attempts.all())
     return DeliveryAnswer(
         created_at=row.created_at,
-        event=EventRef(id=row.event.uuid, include=row.event.include),
+        event=WebhookEventRef(id=row.event.uuid, include=row.event.include),
         id=row.uuid,
         num_attempts=len(attempts),
         next_attempt_at=row.next_attempt_at,
@@ -134,8 +134,8 @@ def delivery_answer(row: Delivery) -> DeliveryAnswer:
     )
 
 
-def event_answer(row: Event) -> EventAnswer:
-    payload = Payload(
+def event_answer(row: Event) -> WebhookEventAnswer:
+    payload = EventPayload(
         action=row.action,
         actor=actor_of(row),
         data=row.data,
@@ -143,7 +143,7 @@ def event_answer(row: Event) -> EventAnswer:
         resource=row.include.removeprefix("api:"),
         version=VERSION,
     )
-    return EventAnswer(created_at=row.at, id=row.uuid, include=row.include, payload=payload, updated_at=row.at)
+    return WebhookEventAnswer(created_at=row.at, id=row.uuid, include=row.include, payload=payload, updated_at=row.at)
 
 
 @router.get("/apps/{identity}/webhooks", response=list[WebhookAnswer])
@@ -210,12 +210,12 @@ def delivery_info(request: ApiRequest, identity: str, delivery_id: str) -> Deliv
     return delivery_answer(get_delivery(find_app(request, identity, Role.OPERATOR), delivery_id))
 
 
-@router.get("/apps/{identity}/webhook-events", response=list[EventAnswer])
-def list_events(request: ApiRequest, identity: str) -> list[EventAnswer]:
+@router.get("/apps/{identity}/webhook-events", response=list[WebhookEventAnswer])
+def list_events(request: ApiRequest, identity: str) -> list[WebhookEventAnswer]:
     rows = events_of(find_app(request, identity))
     return [event_answer(row) for row in page(request, rows, ordered_by="seq", seq="number", id="uuid")]
 
 
-@router.get("/apps/{identity}/webhook-events/{event_id}", response=EventAnswer)
-def event_info(request: ApiRequest, identity: str, event_id: str) -> EventAnswer:
+@router.get("/apps/{identity}/webhook-events/{event_id}", response=WebhookEventAnswer)
+def event_info(request: ApiRequest, identity: str, event_id: str) -> WebhookEventAnswer:
     return event_answer(get_event(find_app(request, identity), event_id))
