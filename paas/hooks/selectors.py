@@ -8,7 +8,7 @@ from django.db.models import Prefetch, QuerySet
 
 from paas.apps.models import App
 from paas.core.models import Event
-from paas.hooks.models import Attempt, Channel, Delivery, Drain, Webhook
+from paas.hooks.models import Attempt, Channel, Delivery, DeliveryStatus, Drain, Webhook
 from paas.hooks.rules import drain_digest
 from runtime.errors import NotFound
 
@@ -30,6 +30,11 @@ def get_webhook(app: App, webhook_id: str | UUID) -> Webhook:
             f"{app.name} has no such webhook.", hint=f"See them with: paas webhooks -a {app.name}", id="webhook_not_found"
         )
     return found
+
+
+def is_failing(webhook: Webhook) -> bool:
+    """What was last given up, or is being tried again: nothing has arrived since."""
+    return webhook.failures > 0 or webhook.deliveries.filter(status=DeliveryStatus.RETRYING).exists()
 
 
 def deliveries_of(app: App) -> QuerySet[Delivery]:

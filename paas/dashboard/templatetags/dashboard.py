@@ -20,9 +20,11 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import url
 from paas.builds.models import Build
+from paas.core.models import Event
 from paas.dashboard import navigation
 from paas.dashboard.charts import path_of
 from paas.formation.sizes import memory_text
+from paas.hooks.words import about
 from paas.metrics.selectors import Values
 from paas.releases.diff import Change, Turn
 from paas.releases.models import Release
@@ -192,6 +194,11 @@ def app_links(context: dict[str, Any]) -> list[navigation.Link]:
 @register.simple_tag(takes_context=True)
 def settings_links(context: dict[str, Any]) -> list[navigation.Link]:
     return list(navigation.settings_pages(context["app"].name, context["request"].path))
+
+
+@register.filter
+def event_words(event: Event) -> str:
+    return about(event)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from paas.accounts.selectors import check_admin
@@ -18,10 +19,20 @@ from paas.apps.models import App, Role
 from paas.apps.selectors import get_app
 from paas.core.events import Include
 from paas.dashboard.forms import refusals_shown, text
+from paas.dashboard.once import show_once, take_once
 from paas.dashboard.requests import access_to, current_user
 from paas.hooks.models import DEFAULT_TOPICS, Channel, ChannelKind, DeliveryStatus, Level, MessageStatus, Topic
 from paas.hooks.rules import MAX_TRIES
-from paas.hooks.selectors import channels_of, deliveries_of, drains_of, get_channel, get_delivery, get_drain, get_webhook
+from paas.hooks.selectors import (
+    channels_of,
+    deliveries_of,
+    drains_of,
+    get_channel,
+    get_delivery,
+    get_drain,
+    get_webhook,
+    is_failing,
+)
 from paas.hooks.services import drains, notifications, webhooks
 from paas.hooks.services.notices import mail_is_on
 from runtime.errors import Failure
@@ -118,7 +129,8 @@ def add_webhook(request: HttpRequest, name: str) -> HttpResponse:
     if form.is_valid():
         with refusals_shown(form, "url"):
             row, secret = webhooks.add_webhook(app, **form.cleaned_data, by=user)
-            return _webhook(request, app, row.pk, secret=secret)
+            show_once(request, f"webhook:{row.pk}", secret)
+            return redirect("webhook", name=app.name, webhook_id=row.pk)
     return _webhooks(request, app, form=form, status=422)
 
 
@@ -127,7 +139,7 @@ def _webhooks(request: HttpRequest, app: App, *, form: WebhookForm | None = None
     rows = []
     for row in app.webhooks.all() if access.can_operate else ():
         last = row.deliveries.exclude(status=DeliveryStatus.PENDING).order_by("-number").first()
-        rows.append({"webhook": row, "url": shown_url(row.url), "last": last})
+        rows.append({"webhook": row, "url": shown_url(row.url), "last": last, "is_failing": is_failing(row)})
     context = {
         "app": app,
         "access": access,
@@ -138,6 +150,7 @@ def _webhooks(request: HttpRequest, app: App, *, form: WebhookForm | None = None
     return render(request, "dashboard/hooks/webhooks.html", context, status=status)
 
 
+@never_cache
 @require_GET
 @login_required
 def webhook(request: HttpRequest, name: str, webhook_id: UUID) -> HttpResponse:
@@ -149,7 +162,6 @@ def _webhook(
     app: App,
     webhook_id: UUID,
     *,
-    secret: str = "",
     form: WebhookForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -169,7 +181,8 @@ def _webhook(
         "access": access_to(app, current_user(request)),
         "webhook": row,
         "url": shown_url(row.url),
-        "secret": secret,
+        "secret": take_once(request, f"webhook:{row.pk}"),
+        "is_failing": is_failing(row),
         "includes": [(each, EVENT_WORDS[Include(each)]) for each in row.include if each in set(Include)],
         "page": Paginator(rows, PER_PAGE).get_page(request.GET.get("page")),
         "wanted": wanted,

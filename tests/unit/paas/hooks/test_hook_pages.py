@@ -44,7 +44,8 @@ def text(response) -> str:
 
 def test_a_webhook_is_added_and_its_secret_shown_once(alice, app):
     assert "No webhooks" in text(alice.get("/apps/hello/settings/webhooks"))
-    response = alice.post("/apps/hello/settings/webhooks/add", {"url": URL, "include": ["api:release"], "level": "sync"})
+    form = {"url": URL, "include": ["api:release"], "level": "sync"}
+    response = alice.post("/apps/hello/settings/webhooks/add", form, follow=True)
     webhook = Webhook.objects.get()
     assert webhook.secret in text(response)
     page = alice.get(f"/apps/hello/settings/webhooks/{webhook.pk}")
