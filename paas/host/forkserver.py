@@ -40,6 +40,7 @@ LOADED = (
     "paas.host.gunicorn_conf",
     "runtime.builder.assemble",
     "runtime.engine.docker",
+    "runtime.logs.drains",
     "runtime.reconcile.apply",
     "runtime.registry.client",
     "runtime.router.nginx",

@@ -45,6 +45,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 SEND_SECONDS = 15.0
 BEHIND_SECONDS = 1800.0
 REFRESH_SECONDS = 15.0
+STOP_SECONDS = 2.0  # for all of them together
 LIST = "drains.json"
 
 
@@ -374,8 +375,9 @@ class Draining:
         self._stopping.set()
         for drain, _ in self._running.values():
             drain.stop()
+        deadline = time.monotonic() + STOP_SECONDS
         for _, thread in self._running.values():
-            thread.join(timeout=2)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _watch(self) -> None:
         seen: tuple[int, int] | None = None

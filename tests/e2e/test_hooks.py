@@ -59,6 +59,24 @@ def test_a_deploy_is_told_in_order_and_signed(app: App, receiver: HttpReceiver) 
     assert all(each["status"] == "succeeded" for each in app.json("webhooks:deliveries"))
 
 
+def test_a_slow_receiver_holds_up_nobody_else(app: App, receiver: HttpReceiver) -> None:
+    app.deploy("flask", version="one")
+    slow = HttpReceiver()
+    slow.behaviour = Behaviour(wait_seconds=60)
+    try:
+        for _ in range(3):
+            app.paas("webhooks:add", slow.url, "-i", "api:formation", "-l", "notify")
+        app.paas("webhooks:add", receiver.url, "-i", "api:formation", "-l", "notify")
+        app.paas("ps:scale", "web=2")
+        wait_until(lambda: len(slow.got) == 3, "the slow ones have been asked")
+        wait_until(lambda: receiver.got, "the other one is told meanwhile", seconds=8)
+        assert app.get().status == 200
+        ended = lambda: [each["status"] for each in app.json("webhooks:deliveries")].count("failed") == 3  # noqa: E731
+        wait_until(ended, "the slow ones are given up", seconds=60, pause=1)
+    finally:
+        slow.close()
+
+
 def test_what_an_absent_receiver_missed_comes_in_order_when_it_is_back(app: App, receiver: HttpReceiver) -> None:
     app.deploy("flask", version="one")
     receiver.behaviour = Behaviour(status=503)
