@@ -26,10 +26,11 @@ from tests.factories import make_app, make_config, make_release, make_user
 pytestmark = pytest.mark.django_db
 
 EXAMPLES = {"name": "hello", "version": "1", "number": 1, "process": "web", "tag": "latest"}
-# Without a session: the platform's own health, the way in, and what is a secret by itself: an invitation, a new password.
+# Without a session: the platform's own health, the way in, and what is a secret by itself: an invitation, a new password,
+# a stream that the API has promised.
 OPEN = {
     "-/health", "ca.pem", "login", "login/code", "invitations/<str:secret>", "password",
-    "password/<uuid:user_id>/<str:token>",
+    "password/<uuid:user_id>/<str:token>", "-/streams/log-sessions/<str:secret>", "-/streams/output/<str:signed>",
 }  # fmt: skip
 # What everybody with a role may do.
 FOR_VIEWERS = {
