@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -16,11 +17,14 @@ from paas.api.ranges import page_of
 from paas.api.schemas import Answer, Body, NamedRef, Time, app_ref, made_up
 from paas.api.v3.facts import CUSTOM, SIZES, find_size, size_name
 from paas.apps.models import App, Role
+from paas.builds.services import start_image_build, wait_until_released
 from paas.formation.selectors import Process, formation
 from paas.formation.services import scale, set_limits, unknown_process
+from paas.releases.services import remove_process_type
 from runtime.errors import InvalidInput
 
 router = Router(tags=["Formation"])
+RELEASE_SECONDS = 20.0  # how long a release of pushed images may take to be written down before we answer all the same
 QUANTITY = re.compile(r"[+-]?[0-9]{1,6}", re.ASCII)
 
 
@@ -45,11 +49,19 @@ class ProcessChange(Body):
     quantity: str | None = Field(None, description="How many; `+1` and `-1` count from what is there.")
     size: str | None = Field(None, description="One of GET /dyno-sizes, by name or id.")
     dyno_size: SizeChoice | str | None = None
+    docker_image: str | None = Field(
+        None, description="Release the image that was pushed for it, by its id; null takes the process type out."
+    )
 
     @field_validator("quantity", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def has_image(self) -> bool:
+        """Whether it says anything about the image; null is something, too."""
+        return "docker_image" in self.model_fields_set
 
     @property
     def wanted_size(self) -> str | None:
@@ -113,26 +125,51 @@ def formation_info(request: ApiRequest, identity: str, process: str) -> Formatio
 @router.patch("/apps/{identity}/formation", response=list[FormationAnswer])
 def update_formation(request: ApiRequest, identity: str, body: FormationChange) -> list[FormationAnswer]:
     """All of it or nothing: one step of scaling, and one release when sizes change. The whole formation is answered."""
-    app = find_app(request, identity, Role.OPERATOR)
-    _change(request, app, {each.type: each for each in body.updates})
+    changes: dict[str, ProcessChange] = {each.type: each for each in body.updates}
+    app = find_app(request, identity, _role_for(changes))
+    _release_images(request, app, changes)
+    _change(request, app, changes)
     return _answers(app)
 
 
 @router.patch("/apps/{identity}/formation/{process}", response=FormationAnswer)
 def update_process(request: ApiRequest, identity: str, process: str, body: ProcessChange) -> FormationAnswer:
-    app = find_app(request, identity, Role.OPERATOR)
+    app = find_app(request, identity, _role_for({process: body}))
+    if body.has_image and body.docker_image is None:
+        gone = _named(_answers(app), process)
+        _release_images(request, app, {process: body})
+        return gone.model_copy(update={"quantity": 0})
+    _release_images(request, app, {process: body})
     _named(_answers(app), process)
     _change(request, app, {process: body})
     return _named(_answers(app), process)
 
 
+def _role_for(changes: Mapping[str, ProcessChange]) -> Role:
+    return Role.DEVELOPER if any(change.has_image for change in changes.values()) else Role.OPERATOR
+
+
+def _release_images(request: ApiRequest, app: App, changes: Mapping[str, ProcessChange]) -> None:
+    """What `container:release` and `container:rm` ask for. What is wrong with an image is said here, as a rule: a client
+    would have to look for it in the log of the build."""
+    chosen = {process: change.docker_image for process, change in changes.items() if change.has_image}
+    pushed = {process: image for process, image in chosen.items() if image is not None}
+    for process in chosen.keys() - pushed.keys():
+        if remove_process_type(app, process, by=request.user) is None:
+            raise missing("formation")
+    if pushed:
+        wait_until_released(start_image_build(app, pushed, by=request.user), RELEASE_SECONDS)
+
+
 @transaction.atomic
-def _change(request: ApiRequest, app: App, changes: dict[str, ProcessChange]) -> None:
+def _change(request: ApiRequest, app: App, changes: Mapping[str, ProcessChange]) -> None:
     present = {each.process: each for each in formation(app)}
     ids = {str(entry_id(app, name)): name for name in present}
     quantities: dict[str, int] = {}
     limits: dict[str, dict[str, int | None]] = {}
     for given, change in changes.items():
+        if change.has_image and change.quantity is None and change.wanted_size is None:
+            continue
         name = ids.get(given, given)
         if name not in present:
             raise unknown_process(app, given[:40], sorted(present))
