@@ -9,7 +9,7 @@ from django.conf import settings
 
 from paas.apps.models import App
 from paas.convergence.spec import app_spec, environment
-from paas.formation.selectors import DEFAULT_CPU_SHARES, formation
+from paas.formation.selectors import DEFAULT_CPU_SHARES
 from paas.releases.models import Release
 from paas.wiring import applier, image_reference
 from runtime.engine.api import ContainerSpec
@@ -26,17 +26,17 @@ def one_off_container(
     is_attached: bool = False,
     has_terminal: bool = False,
     own_environment: Mapping[str, str] | None = None,
-    limits_of: str = "",
+    limits: tuple[int, int] | None = None,
     window: tuple[int, int] | None = None,
 ) -> ContainerSpec:
     """`command` is given to the image's launcher, or to a shell where there is none. What a terminal shows is no log.
-    `limits_of`: a process type of the release. `window`: rows and columns of the terminal."""
+    `limits`: bytes of memory and CPU shares, the platform's when left out. `window`: rows and columns of the terminal."""
     assert release.image is not None
     own = {"TERM": "xterm-256color"} if has_terminal else {}
     own |= own_environment or {}
     if number:
         own["PAAS_INSTANCE"] = f"{kind}.{number}"
-    like = next((each for each in formation(app, release) if each.process == limits_of), None)
+    memory_bytes, cpu_shares = limits or (settings.ENV.app_memory_bytes, DEFAULT_CPU_SHARES)
     labels = {INDEX: str(number)} if number else {}
     if has_terminal:
         labels[LOGS] = "no"
@@ -50,8 +50,8 @@ def one_off_container(
         command=("run", command),
         environment={**environment(app, release, 0), **own},
         release=release.version,
-        memory_bytes=like.memory_bytes if like else settings.ENV.app_memory_bytes,
-        cpu_shares=like.cpu_shares if like else DEFAULT_CPU_SHARES,
+        memory_bytes=memory_bytes,
+        cpu_shares=cpu_shares,
     )
     container = applier().one_off_spec(
         app_spec(app, release),

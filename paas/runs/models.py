@@ -32,9 +32,10 @@ class Run(BaseModel):
     # Somebody holds its terminal or pipes; it ends with them, and has no deadline.
     is_attached = models.BooleanField(default=False)
     has_terminal = models.BooleanField(default=False)
-    # Beside the app's config; and the process type whose limits it gets, "" for the platform's.
+    # Beside the app's config; and the process type whose limits it gets, "" for the platform's, unless it has its own.
     environment = EncryptedJSONField(default=dict)
     process = models.CharField(max_length=63, blank=True)
+    limits = models.JSONField(default=dict)  # memory_bytes, cpu_shares
     timeout_seconds = models.PositiveIntegerField(null=True)  # None: the platform's, which is none for those attached
     status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.PENDING)
     container_id = models.CharField(max_length=80, blank=True)

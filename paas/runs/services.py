@@ -29,12 +29,14 @@ from paas.convergence.spec import app_spec
 from paas.core import audit, redis
 from paas.core.queue import send
 from paas.core.redis import announce_change, wait_until_collected
+from paas.formation.checks import check_memory
 from paas.formation.selectors import formation
 from paas.formation.services import unknown_process
 from paas.releases.models import Release
 from paas.releases.selectors import current_release
 from paas.runs.models import ACTIVE, Run, RunStatus
-from paas.wiring import applier, engine, pull_token
+from paas.runs.selectors import run_limits
+from paas.wiring import applier, engine, machine_memory, pull_token
 from runtime.engine.api import Attached, State
 from runtime.errors import Conflict, ContainerMissing, EngineUnavailable, Failure, InvalidInput
 from runtime.logs.mask import masked, secrets_of
@@ -63,6 +65,7 @@ class Wishes:
 
     environment: Mapping[str, str] = field(default_factory=dict)
     process: str = ""  # the process type whose limits it gets
+    limits: Mapping[str, int] = field(default_factory=dict)  # memory_bytes, cpu_shares, instead of those
     timeout_seconds: int | None = None
 
 
@@ -274,6 +277,7 @@ def _create(
             has_terminal=has_terminal,
             environment=environment,
             process=wishes.process,
+            limits=dict(wishes.limits),
             timeout_seconds=wishes.timeout_seconds,
         )
         audit.record(
@@ -304,6 +308,8 @@ def _check_wishes(app: App, release: Release, wishes: Wishes) -> None:
     known = [process.process for process in formation(app, release)]
     if wishes.process and wishes.process not in known:
         raise unknown_process(app, wishes.process, known)
+    if memory := wishes.limits.get("memory_bytes"):
+        check_memory("run", memory, machine_bytes=machine_memory())
     if wishes.timeout_seconds is not None and not 0 < wishes.timeout_seconds <= LONGEST_SECONDS:
         raise InvalidInput(f"A run may take from 1 to {LONGEST_SECONDS} seconds.", id="invalid_time_to_live")
 
@@ -331,7 +337,7 @@ def _make_container(run: Run, window: tuple[int, int] | None = None) -> str:
         is_attached=run.is_attached,
         has_terminal=run.has_terminal,
         own_environment=run.environment,
-        limits_of=run.process,
+        limits=run_limits(run),
         window=window,
     )
     applier().ensure_network(app_spec(run.app, release))

@@ -26,6 +26,7 @@ from runtime.errors import Failure, UserError
 from runtime.git.api import Access, Service
 
 log = structlog.get_logger()
+USUAL_WINDOW = (24, 80)  # of a client that does not say
 
 
 @contextmanager
@@ -90,6 +91,7 @@ class PlatformTerminals:
         return claim_terminal(secret)
 
     def serve(self, run: Run, line: Line) -> None:
+        line.resized(*USUAL_WINDOW)
         line.resized(*(_size(run.environment.get(name)) for name in ("LINES", "COLUMNS")))
         try:
             with attach_to(run, window=line.window) as session:

@@ -7,18 +7,23 @@ from uuid import UUID
 
 from django.conf import settings
 from ninja import Router
+from pydantic import Field
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import missing
 from paas.api.ranges import page_of
-from paas.api.schemas import Answer, NamedRef, Time, app_ref
-from paas.api.v3.facts import size_name
+from paas.api.schemas import Answer, Body, NamedRef, Time, app_ref
+from paas.api.streams import host_name
+from paas.api.v3.facts import size_limits, size_name
 from paas.apps.models import App, Role
 from paas.convergence.models import Instance
-from paas.formation.selectors import DEFAULT_CPU_SHARES, Process, formation
+from paas.formation.selectors import Process, formation
 from paas.formation.services import restart
 from paas.runs.models import ACTIVE, Run, RunStatus
-from paas.runs.services import stop_run
+from paas.runs.rendezvous import promise_terminal
+from paas.runs.selectors import run_limits
+from paas.runs.services import Wishes, promise_run, start_run, stop_run
+from runtime.errors import Conflict
 
 router = Router(tags=["Dynos"])
 RUN_STATES = {RunStatus.PENDING: "starting", RunStatus.RUNNING: "up"}
@@ -43,6 +48,18 @@ class DynoAnswer(Answer):
     updated_at: Time
 
 
+class NewDyno(Body):
+    command: str
+    attach: bool | None = Field(None, description="Whether the client comes for its terminal or pipes: attach_url.")
+    env: dict[str, str | int | None] = Field(
+        {}, description="Beside the app's config. COLUMNS and LINES size a terminal."
+    )
+    force_no_tty: bool | None = Field(None, description="Pipes instead of a terminal.")
+    size: str | None = None
+    type: str | None = Field(None, description="A process type whose limits it gets; run for the platform's.")
+    time_to_live: int | None = Field(None, description="Seconds after which it is stopped.")
+
+
 class Nothing(Answer):
     """`{}`: it has been asked for, and happens from now on."""
 
@@ -57,7 +74,7 @@ def dyno_of_run(run: Run, *, attach_url: str | None = None) -> DynoAnswer:
         id=run.pk,
         name=str(run),
         release=ReleaseRef(id=run.release_id or run.pk, version=run.release.version if run.release else 0),
-        size=size_name(settings.ENV.app_memory_bytes, DEFAULT_CPU_SHARES),
+        size=size_name(*run_limits(run)),
         state=RUN_STATES.get(RunStatus(run.status), "complete"),
         type="run",
         updated_at=run.updated_at,
@@ -105,6 +122,29 @@ def _named(dynos: Iterable[DynoAnswer], identity: str) -> DynoAnswer:
 def list_dynos(request: ApiRequest, identity: str) -> list[DynoAnswer]:
     dynos = _dynos(find_app(request, identity))
     return page_of(request, dynos, ordered_by="name", id=lambda each: each.id, name=lambda each: each.name)
+
+
+@router.post("/apps/{identity}/dynos", response={201: DynoAnswer})
+def create_dyno(request: ApiRequest, identity: str, body: NewDyno) -> DynoAnswer:
+    """A one-off run. Not attached, what it says is in the app's log."""
+    app = find_app(request, identity, Role.DEVELOPER)
+    wishes = Wishes(
+        environment={name: str(value) for name, value in body.env.items() if value is not None},
+        process=body.type if body.type not in {None, "run"} else "",
+        limits=size_limits(body.size) if body.size else {},
+        timeout_seconds=body.time_to_live,
+    )
+    if not body.attach:
+        return dyno_of_run(start_run(app, body.command, by=request.user, wishes=wishes))
+    if not settings.ENV.rendezvous_port:
+        raise Conflict(
+            "Terminals of runs are switched off on this platform.",
+            hint="Its operator does that with PAAS_RENDEZVOUS_PORT=0. Run it detached.",
+            id="no_terminals",
+        )
+    run = promise_run(app, body.command, by=request.user, terminal=not body.force_no_tty, wishes=wishes)
+    secret = promise_terminal(run)
+    return dyno_of_run(run, attach_url=settings.ENV.rendezvous_url(host_name(request), secret))
 
 
 @router.delete("/apps/{identity}/dynos", response={202: Nothing})

@@ -17,6 +17,7 @@ from paas.api.errors import missing
 from paas.api.ranges import page_of
 from paas.api.schemas import Answer, NamedRef, Time, made_up, made_up_id, names_of
 from paas.apps.models import STACKS
+from runtime.errors import InvalidInput
 
 router = Router(tags=["Platform"], auth=TokenAuth(writing=Scope.READ, for_one_app=True))
 REGION = "local"  # one machine is one region
@@ -59,6 +60,18 @@ def size_name(memory_bytes: int, cpu_shares: int) -> str:
 def find_size(name: str) -> Size | None:
     """In any case, by name or id."""
     return next((each for each in SIZES if name.lower() in names_of("dyno-size", each.name)), None)
+
+
+def size_limits(name: str) -> dict[str, int]:
+    """What a size stands for. Raises `InvalidInput`."""
+    size = find_size(name)
+    if size is None:
+        raise InvalidInput(
+            f"There is no size {name[:40]!r}.",
+            hint=f"Choose among {', '.join(each.name for each in SIZES)}, or set limits of your own: paas ps:limits.",
+            id="unknown_size",
+        )
+    return {"memory_bytes": size.memory_bytes, "cpu_shares": size.cpu_shares}
 
 
 def stack_name(identity: str) -> str:

@@ -15,7 +15,7 @@ from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import missing
 from paas.api.ranges import page_of
 from paas.api.schemas import Answer, Body, NamedRef, Time, app_ref, made_up
-from paas.api.v3.facts import CUSTOM, SIZES, find_size, size_name
+from paas.api.v3.facts import CUSTOM, size_limits, size_name
 from paas.apps.models import App, Role
 from paas.builds.services import start_image_build, wait_until_released
 from paas.formation.selectors import Process, formation
@@ -176,7 +176,7 @@ def _change(request: ApiRequest, app: App, changes: Mapping[str, ProcessChange])
         if change.quantity is not None:
             quantities[name] = _quantity(name, change.quantity, present[name].quantity)
         if change.wanted_size is not None and change.wanted_size.lower() != CUSTOM.lower():
-            limits[name] = _limits(change.wanted_size)
+            limits[name] = {**size_limits(change.wanted_size)}
     if limits:
         set_limits(app, limits, by=request.user)
     if quantities:
@@ -189,14 +189,3 @@ def _quantity(name: str, text: str, present: int) -> int:
             f"{text[:40]!r} is no number of {name}.", hint="Write one like 2, +1 or -1.", id="invalid_quantity"
         )
     return int(text) + (present if text[0] in "+-" else 0)
-
-
-def _limits(name: str) -> dict[str, int | None]:
-    size = find_size(name)
-    if size is None:
-        raise InvalidInput(
-            f"There is no size {name[:40]!r}.",
-            hint=f"Choose among {', '.join(each.name for each in SIZES)}, or set limits of your own: paas ps:limits.",
-            id="unknown_size",
-        )
-    return {"memory_bytes": size.memory_bytes, "cpu_shares": size.cpu_shares}
