@@ -104,8 +104,8 @@ def _short_help(command: click.Command | None, room: int) -> str:
     return command.get_short_help_str(room) if command else ""
 
 
-def group(sources: Mapping[str, str], text: str, kind: type[Commands] = Commands) -> Commands:
-    found = kind(
+def group(sources: Mapping[str, str], text: str) -> Commands:
+    found = Commands(
         sources=sources,
         name="paas",
         help=text,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import click
 from paas_client import main as client
 from paas_client.errors import UserProblem
 from paas_client.session import Session
 
 from paas import env as environment
 from paas.cli.local import LocalDoor, is_ours
-from paas.cli.machine import platform_code
 
 MODULES: dict[str, tuple[str, ...]] = {
     "cleanup": ("cleanup", "cache:clear"),
@@ -20,24 +18,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "status": ("host:status",),
 }
 
-# Not moved to the API yet: these load the platform's code.
-SERVICES: dict[str, tuple[str, ...]] = {
-    "processes": ("run",),
-}  # fmt: skip
-
-
-class Commands(client.Commands):
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if self.sources.get(cmd_name, "").removeprefix("paas.cli.") not in SERVICES:
-            return super().get_command(ctx, cmd_name)
-        with platform_code():
-            return super().get_command(ctx, cmd_name)
-
-
 paas = client.group(
-    {**client.index(client.MODULES, "paas_client.commands"), **client.index({**SERVICES, **MODULES}, "paas.cli")},
+    {**client.index(client.MODULES, "paas_client.commands"), **client.index(MODULES, "paas.cli")},
     "Push-to-deploy on this machine.",
-    kind=Commands,
 )
 
 
