@@ -293,7 +293,7 @@ def test_a_name_that_another_app_had_begins_empty(shop, home, issuer):
     data_of(home, "shop/web/_layers").mkdir(parents=True)
     ask_token(alice, "repository:shop/web:pull")
     assert data_of(home, "shop/web/_layers").exists()
-    App.objects.filter(pk=shop.pk).update(name="shop-was-here")
+    App.objects.filter(pk=shop.pk).update(name="shop-was-here", slug="shop-was-here")
     bob = make_user("bob")
     make_app("shop", owner=bob)
     assert granted(issuer, ask_token(token_of(bob), "repository:shop/web:pull")) == ["shop/web:pull"]
