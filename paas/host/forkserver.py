@@ -37,6 +37,7 @@ LOADED = (
     "paas.celery",
     "paas.logs.collecting",
     "paas.streams.asgi",
+    "paas.terminals.serve",  # asyncssh: 6 MB here, 20 MB of scattered pages when a child loads it
     "paas.host.gunicorn_conf",
     "runtime.builder.assemble",
     "runtime.engine.docker",
@@ -233,6 +234,8 @@ def load() -> None:
         except Exception:  # noqa: BLE001 - one broken process must not take the others down
             traceback.print_exc()
     with suppress(Exception):
+        set_up_openssl()
+    with suppress(Exception):
         from django.urls import get_resolver
 
         from paas.celery import celery_app
@@ -240,6 +243,21 @@ def load() -> None:
         celery_app.loader.import_default_modules()
         _ = get_resolver().url_patterns
     gc.freeze()
+
+
+def set_up_openssl() -> None:
+    """At its first use it fills tables, 7 MB that every child would write to pages of its own. Its random numbers are
+    seeded anew in each child."""
+    import ssl
+
+    from cryptography.fernet import Fernet
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    Fernet(Fernet.generate_key()).encrypt(b"")
+    public = Ed25519PrivateKey.generate().public_key()
+    load_ssh_public_key(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
 
 
 def become(request: Request) -> None:
