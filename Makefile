@@ -20,3 +20,4 @@ lock: # exact versions with hashes, for every Python from 3.11 on; no download a
 		pyproject.toml --output-file requirements.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	cd tests/e2e/clients && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund
