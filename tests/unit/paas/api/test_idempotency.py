@@ -96,6 +96,14 @@ def test_without_a_good_token_nothing_is_replayed(api):
     assert KeptAnswer.objects.count() == 1
 
 
+def test_a_wrong_token_with_a_key_is_slowed_down_like_any_other(api):
+    for number in range(30):
+        wrong = {"Idempotency-Key": str(number), "Authorization": f"Bearer paas_wrong{number}"}
+        last = api.post("/apps", {"name": "hello"}, headers=wrong)
+    assert last.status_code == 429
+    assert not KeptAnswer.objects.exists()
+
+
 def test_a_request_that_only_looks_has_no_use_for_a_key(api, alice):
     make_app("hello", owner=alice)
     assert api.get("/apps", headers=KEY).status_code == 200
