@@ -49,8 +49,12 @@ OWN_MODULE = re.compile(r"paas_api_(?:v3|platform)_(\w+)")
 
 
 @lru_cache(maxsize=1)
+def text() -> str:
+    """Made once in each process that is asked for it; as text, which takes the least memory."""
+    return json.dumps(document(), ensure_ascii=False)
+
+
 def document() -> dict[str, Any]:
-    """Made once in each process that is asked for it."""
     from paas.api.app import api  # it collects the views, and one of them asks for this
 
     made = cast("dict[str, Any]", json.loads(json.dumps(api.get_openapi_schema(path_prefix=""))))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from django.http import HttpResponse
 from ninja import Router
 
@@ -15,7 +13,7 @@ router = Router(auth=None)
 
 @router.get("/openapi.json", include_in_schema=False)
 def openapi_document(request: ApiRequest) -> HttpResponse:  # the same for all
-    return HttpResponse(json.dumps(openapi.document(), ensure_ascii=False), content_type="application/json")
+    return HttpResponse(openapi.text(), content_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from referencing.jsonschema import DRAFT202012
 from schemathesis.core import NOT_SET
 from schemathesis.generation import GenerationMode
 
+from paas.api import openapi
 from paas.api.app import api
-from paas.api.openapi import document, operations
+from paas.api.openapi import operations
 from paas.api.schemas import Answer, Body
 from paas.env import CHECKOUT
 from paas.pipelines import services as pipelines
@@ -36,6 +38,11 @@ pytestmark = pytest.mark.django_db
 EXAMPLES = 3  # of each kind, for each operation
 DOCUMENT = "urn:openapi"
 REFERENCE = CHECKOUT / "docs" / "reference"
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    return openapi.document()
 
 
 def ask(path: str) -> Any:
