@@ -105,6 +105,32 @@ class Collaborator(BaseModel):
         return f"{self.user}: {Role(self.role).label}"
 
 
+class TransferState(models.TextChoices):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+class AppTransfer(BaseModel):
+    """An owner's offer to hand an app over. Nothing changes before the recipient has accepted it."""
+
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="transfers")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    recipient = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=10, choices=TransferState.choices, default=TransferState.PENDING)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["app"], condition=models.Q(state="pending"), name="one_pending_transfer_per_app"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.app} to {self.recipient}: {self.state}"
+
+
 class Invitation(BaseModel):
     """A link that makes somebody new a user, once. With an app, they become its collaborator as well.
 

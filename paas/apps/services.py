@@ -16,7 +16,7 @@ from paas.accounts.models import User
 from paas.accounts.services import create_user, hash_token
 from paas.accounts.services.users import checked_email
 from paas.apps.events import tell_app
-from paas.apps.models import STACKS, App, Collaborator, Invitation, MaintenancePage, Restart, Role
+from paas.apps.models import STACKS, App, Collaborator, Invitation, MaintenancePage, Restart, Role, TransferState
 from paas.apps.selectors import (
     get_invitation,
     invitation_gone,
@@ -299,7 +299,7 @@ def add_collaborator(app: App, user: User, role: Role, *, by: User) -> Collabora
         raise Conflict(
             f"{user.email} has a role in {app.name} already.", hint="Change it instead.", id="already_collaborator"
         )
-    _check_active(user)
+    check_active(user)
     row = Collaborator.objects.create(app=app, user=user, role=role)
     _record_access(app, "access.add", user.email, by, after=role)
     return row
@@ -336,11 +336,17 @@ def transfer_app(app: App, to: User, *, by: User) -> None:
             hint="Add them first, so that you can see whom you hand it to.",
             id="not_a_collaborator",
         )
-    _check_active(to)
+    hand_over(app, to, by=by)
+
+
+def hand_over(app: App, to: User, *, by: User) -> None:
+    """Within a transaction that holds the app. Offers of the owner before are void. Raises `Conflict`."""
+    check_active(to)
     before = app.owner
     app.collaborators.filter(user=to).delete()
     Collaborator.objects.create(app=app, user=before, role=Role.DEVELOPER)
     App.objects.filter(pk=app.pk).update(owner=to)
+    app.transfers.filter(state=TransferState.PENDING).update(state=TransferState.DECLINED, updated_at=timezone.now())
     audit.record(
         "app.transfer", by=by, app_id=app.id, app_name=app.name, before={"owner": before.email}, after={"owner": to.email}
     )
@@ -403,7 +409,8 @@ def forget_invitations() -> None:
     Invitation.objects.filter(expires_at__lte=timezone.now()).delete()
 
 
-def _check_active(user: User) -> None:
+def check_active(user: User) -> None:
+    """Raises `Conflict`."""
     if not user.is_active:
         raise Conflict(f"{user.email} is deactivated.", hint="An admin can activate them again.", id="user_inactive")
 

@@ -36,9 +36,7 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """The row and the secret, which is shown once and kept nowhere. With an app it is good for that one alone.
     Raises `InvalidInput`."""
-    name = " ".join(name.split())
-    if not name or len(name) > 100:
-        raise InvalidInput("A token needs a name of at most 100 characters.", hint="Say where you use it.")
+    name = _checked_name(name)
     if not scopes or any(scope not in Scope.values for scope in scopes):
         raise InvalidInput(
             "A token needs at least one scope.", hint=f"Choose from {', '.join(Scope.values)}.", id="invalid_scope"
@@ -47,7 +45,7 @@ def create_token(
         raise InvalidInput(
             "A token for one app can't be global.", hint="Choose write, read or git for it.", id="invalid_scope"
         )
-    secret = TOKEN_PREFIX + secrets.token_hex(20)
+    secret = _new_secret()
     token = ApiToken.objects.create(
         user=user,
         name=name,
@@ -73,9 +71,48 @@ def active_token(secret: str, *, address: str = "") -> ApiToken | None:
 
 
 @transaction.atomic
+def rename_token(token: ApiToken, name: str, *, by: User) -> None:
+    """Raises `InvalidInput`."""
+    before, token.name = token.name, _checked_name(name)
+    if token.name == before:
+        return
+    token.save(update_fields=["name", "updated_at"])
+    audit.record(
+        "token.rename", by=by, app_id=token.app_id, email=token.user.email, before={"name": before},
+        after={"name": token.name},
+    )  # fmt: skip
+
+
+@transaction.atomic
+def regenerate_token(token: ApiToken, *, by: User) -> str:
+    """Another secret for the same token, which is shown once. The one before is worthless from now on."""
+    before = {"prefix": token.prefix}
+    secret = _new_secret()
+    token.digest, token.prefix = hash_token(secret), secret[:10]
+    token.last_used_at, token.last_used_from = None, ""
+    token.save(update_fields=["digest", "prefix", "last_used_at", "last_used_from", "updated_at"])
+    audit.record(
+        "token.regenerate", by=by, app_id=token.app_id, email=token.user.email, name=token.name, before=before,
+        after={"prefix": token.prefix},
+    )  # fmt: skip
+    return secret
+
+
+@transaction.atomic
 def revoke_token(token: ApiToken, *, by: User) -> None:
     audit.record("token.revoke", by=by, app_id=token.app_id, before=_described(token), email=token.user.email)
     token.delete()
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > 100:
+        raise InvalidInput("A token needs a name of at most 100 characters.", hint="Say where you use it.")
+    return name
+
+
+def _new_secret() -> str:
+    return TOKEN_PREFIX + secrets.token_hex(20)
 
 
 def _described(token: ApiToken) -> dict[str, object]:

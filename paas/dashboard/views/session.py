@@ -8,9 +8,7 @@ from uuid import UUID
 import structlog
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import authenticate, login, logout
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import path
@@ -22,9 +20,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from paas.accounts import throttle
 from paas.accounts.models import User
-from paas.accounts.services import accept_second_step, end_session, record_failed_sign_in, record_sign_in
+from paas.accounts.services import end_session, record_sign_in
+from paas.accounts.services.sign_in import (
+    WrongCode,
+    WrongCredentials,
+    check_second_step,
+    cleaned_email,
+    user_by_password,
+)
 from paas.accounts.services.two_factor import has_two_factor
-from paas.accounts.services.users import MAX_PASSWORD
 from paas.accounts.sessions import LIFETIME, SessionStore
 from paas.accounts.throttle import TooManyAttempts
 from paas.apps.models import Role
@@ -50,28 +54,15 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(target)
     if request.method == "GET":
         return _sign_in_page(request, target)
-    email, password = request.POST.get("username", "").replace("\0", "").strip()[:254], request.POST.get("password", "")
-    address = client_address(request.META)
+    email, address = cleaned_email(request.POST.get("username", "")), client_address(request.META)
     try:
-        throttle.attempt(account=email, address=address)
+        user = user_by_password(email, request.POST.get("password", ""), address=address)
     except TooManyAttempts as exc:
         log.warning("sign_in_throttled", address=address)
         return _sign_in_page(request, target, email=email, problem=exc.message, hint=exc.hint, status=429)
-    # Whether there is such a user, and whether they may sign in, takes the same time and gets the same answer.
-    user = authenticate(request, username=email, password=password[: MAX_PASSWORD + 1])
-    if not isinstance(user, User):
-        record_failed_sign_in(email if _looks_like_email(email) else "")
-        return _sign_in_page(
-            request,
-            target,
-            email=email,
-            problem="That e-mail and password don't match.",
-            hint="Try again, or have a link mailed to you."
-            if mail_is_on()
-            else "Try again, or ask an admin for a new password. They set one on the machine: bin/paas users:password",
-            status=422,
-        )
-    throttle.forgive(account=email, address=address)
+    except WrongCredentials as exc:
+        hint = "Try again, or have a link mailed to you." if mail_is_on() else exc.hint
+        return _sign_in_page(request, target, email=email, problem=exc.message, hint=hint, status=422)
     if has_two_factor(user):
         request.session.cycle_key()
         request.session[PENDING] = {
@@ -93,20 +84,15 @@ def second_step(request: HttpRequest) -> HttpResponse:
         return render(request, "dashboard/second_step.html")
     address = client_address(request.META)
     try:
-        throttle.attempt(account=f"second step of {user.pk}", address=address)
-    except TooManyAttempts as exc:
-        log.warning("sign_in_throttled", address=address)
-        problem = {"problem": exc.message, "hint": exc.hint}
-        return render(request, "dashboard/second_step.html", problem, status=429)
-    kind = accept_second_step(user, request.POST.get("code", "")[:100])
-    if kind is None:
-        record_failed_sign_in(user.email, step="second step")
-        problem = {
-            "problem": "That code is not right.",
-            "hint": "Each works once: wait until the app shows the next one.",
-        }
-        return render(request, "dashboard/second_step.html", problem, status=422)
-    throttle.forgive(account=f"second step of {user.pk}", address=address)
+        kind = check_second_step(user, request.POST.get("code", ""), address=address)
+    except (TooManyAttempts, WrongCode) as exc:
+        status = 422
+        if isinstance(exc, TooManyAttempts):
+            log.warning("sign_in_throttled", address=address)
+            status = 429
+        return render(
+            request, "dashboard/second_step.html", {"problem": exc.message, "hint": exc.hint}, status=status
+        )  # fmt: skip
     target = request.session.pop(PENDING)["target"]
     _enter(request, user, second_step=kind)
     if kind == "recovery code":
@@ -240,15 +226,6 @@ def _target(request: HttpRequest) -> str:
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return wanted if is_ours else resolve_url("apps")
-
-
-def _looks_like_email(text: str) -> bool:
-    """Some type their password there; it must not be kept."""
-    try:
-        validate_email(text)
-    except ValidationError:
-        return False
-    return True
 
 
 urlpatterns = [
