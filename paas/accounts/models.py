@@ -110,6 +110,31 @@ class ApiToken(BaseModel):
         return any(scope in COVERS[Scope(own)] for own in self.scopes)
 
 
+class LoginRequest(BaseModel):
+    """A program on somebody's machine waits until a person confirms in the browser that it is theirs. Of the secret that
+    it asks with only the SHA-256 is kept; its token is made when it comes to fetch it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        DENIED = "denied"
+        COLLECTED = "collected"
+
+    code = models.CharField(max_length=9, unique=True)  # what people compare: BCDF-GHJK
+    digest = models.CharField(max_length=64)
+    description = models.CharField(max_length=100)
+    address = models.CharField(max_length=45, blank=True)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.state}"
+
+
 class SSHKey(BaseModel):
     """A public key. A key belongs to one person, as it says who is pushing."""
 

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,6 +18,7 @@ sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import redis.asyncio  # noqa: E402
 
 from paas import env as environment  # noqa: E402
+from paas.streams import logins  # noqa: E402
 from paas.streams.grants import Answer, Grants, Question, WebUnavailable  # noqa: E402
 from paas.streams.readers import (  # noqa: E402
     ChangesReader,
@@ -53,9 +55,10 @@ class Streams:
         *,
         look_again_seconds: float = 15.0,  # at the person's access; a comment keeps the connection open as often
         patience_seconds: float = 90.0,  # with a web process that does not answer
+        hold_seconds: float = logins.HOLD_SECONDS,
     ) -> None:
         self._env = env
-        self._look_again, self._patience = look_again_seconds, patience_seconds
+        self._look_again, self._patience, self._hold = look_again_seconds, patience_seconds, hold_seconds
         self.grants = Grants(env.run_dir / "web.sock")
         self.files = Files()
         self.changes = Changes(client)
@@ -110,6 +113,11 @@ class Streams:
                 if name in headers
             },
         )
+        if target.startswith(logins.PREFIX):
+            asked = replace(question, forwarded={**question.forwarded, "authorization": headers.get("authorization", "")})
+            status, body = await logins.wait_for_token(self.grants, asked, receive, hold_seconds=self._hold)
+            await _answer(send, status, body, (b"cache-control", b"no-store"), kind=b"application/json")
+            return
         seen = self.changes.newest
         try:
             answer = await self.grants.ask(question)
@@ -204,9 +212,11 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _answer(send: Send, status: int, text: str, *headers: tuple[bytes, bytes]) -> None:
+async def _answer(
+    send: Send, status: int, text: str, *headers: tuple[bytes, bytes], kind: bytes = b"text/plain; charset=utf-8"
+) -> None:
     body = text.encode()
-    facts = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *headers]
+    facts = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": facts})
     await send({"type": "http.response.body", "body": body})
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from uuid import UUID
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_GET
 
 from paas.accounts.models import User
+from paas.accounts.services.browser_login import collect_login
 from paas.apps.models import Role
 from paas.apps.selectors import apps_visible_to, get_app
 from paas.builds.models import Build
@@ -24,6 +26,7 @@ from paas.logs.sessions import session_grant
 from paas.releases.models import Release
 from paas.releases.selectors import get_release
 from paas.runs.selectors import get_run
+from runtime.errors import Forbidden
 
 
 def _grant(view: Callable[..., dict[str, object]]) -> Callable[..., JsonResponse]:
@@ -121,9 +124,23 @@ def output(_: HttpRequest, signed: str) -> JsonResponse:
     return JsonResponse({**_log(maker or found, None), "kind": "output"})
 
 
+@require_GET
+def login(request: HttpRequest, login_id: UUID) -> JsonResponse:
+    """Whether somebody has confirmed a program's login; for the program itself, which has a secret and no session."""
+    secret = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    if not secret:
+        return JsonResponse({}, status=401)
+    try:
+        token = collect_login(login_id, secret)
+    except Forbidden as exc:
+        return JsonResponse({"error": exc.message})
+    return JsonResponse({"state": "pending"} if token is None else {"access_token": token})
+
+
 urlpatterns = [
     path("-/streams/log-sessions/<str:secret>", log_session),
     path("-/streams/output/<str:signed>", output),
+    path("-/streams/logins/<uuid:login_id>", login),
     path("-/streams/changes", changes),
     path("-/streams/apps/<str:name>/logs", app_log),
     path("-/streams/apps/<str:name>/runs/<int:number>", run),

@@ -17,7 +17,8 @@ from typing import Any
 import fakeredis
 import pytest
 from django.conf import settings
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from paas.streams import asgi, sse
@@ -38,12 +39,15 @@ class Web:
     grants: dict[str, Any] = dataclasses.field(default_factory=dict)
     asked: list[str] = dataclasses.field(default_factory=list)
     cookies: set[str] = dataclasses.field(default_factory=set)
+    secrets: set[str] = dataclasses.field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         path = head.split(" ")[1].partition("?")[0].removeprefix("/-")
         self.asked.append(path)
-        self.cookies |= {line.partition(": ")[2] for line in head.split("\r\n") if line.lower().startswith("cookie")}
+        lines = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in head.split("\r\n"))]
+        self.cookies |= {value for name, value in lines if name == "cookie"}
+        self.secrets |= {value for name, value in lines if name == "authorization"}
         grant = self.grants.get(path)
         body = json.dumps(grant).encode() if grant is not None else b"<h1>Nothing here</h1>"
         status = "200 OK" if grant is not None else "404 Not Found"
@@ -299,6 +303,7 @@ def test_an_admin_hears_of_every_app_and_a_page_of_what_happened_while_it_was_ma
     played(scene)
 
 
+@settings_of_hypothesis(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r")), min_size=1))
 def test_lines_arrive_as_they_were_sent(lines: list[str]):
     text = sse.event("message", lines, id="1").decode()
