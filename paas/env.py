@@ -82,8 +82,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "PAAS_HOOKS_ALLOW",
         "",
-        "Ranges of addresses, separated by commas, that webhooks, chats and log drains may lead to although they are not "
-        "public: 10.1.0.0/16.",
+        "Ranges of addresses, separated by commas, that webhooks, chats, log drains and archives may lead to although "
+        "they are not public: 10.1.0.0/16.",
     ),
     Variable("PAAS_SMTP_URL", "", "smtp:// or smtps://USER:PASSWORD@HOST:PORT. No mail is sent without."),
     Variable("PAAS_MAIL_FROM", "paas@ and PAAS_DOMAIN", "Who mails of the platform are from."),

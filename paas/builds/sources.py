@@ -195,7 +195,12 @@ def _known_time(build: Build, tree_id: str) -> int | None:
 def _fetcher() -> Fetcher:
     env = settings.ENV
     return Fetcher(
-        FetchSettings(max_bytes=env.max_push_bytes, ca_bundle=env.ca_bundle, environment=env.build_environment)
+        FetchSettings(
+            max_bytes=env.max_push_bytes,
+            allowed=env.hooks_allow,
+            ca_bundle=env.ca_bundle,
+            environment=env.build_environment,
+        )
     )
 
 

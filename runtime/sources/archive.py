@@ -7,6 +7,7 @@ ours, and only where each begins is remembered; so there is no path, link or dev
 from __future__ import annotations
 
 import calendar
+import errno
 import gzip
 import hashlib
 import stat
@@ -108,7 +109,11 @@ def read_archive(path: Path, *, folder: Path, limits: TreeLimits = LIMITS, check
             return _Reader(folder / "source.files", limits, check).zip(path)
         return _Reader(path, limits, check).tar()
     except _DAMAGED as exc:
-        raise _invalid("it is damaged, or no archive of a kind that we read") from exc
+        raise _damaged() from exc
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        raise _damaged() from exc  # zipfile seeks to whatever place it is told
 
 
 def verify_checksum(path: Path, checksum: str, *, check: Check = lambda: None) -> None:
@@ -356,7 +361,7 @@ def _check_zip_directory(path: Path) -> None:
         tail = file.read()
     at = tail.rfind(_ZIP_END)
     if at < 0 or len(tail) - at < 22:
-        raise _invalid("it is damaged, or no archive of a kind that we read")
+        raise _damaged()
     (size,) = struct.unpack("<L", tail[at + 12 : at + 16])
     if size > MAX_ZIP_DIRECTORY or tail[max(0, at - 20) : at].startswith(_ZIP64_LOCATOR):
         raise _too_large("more entries than we read from a zip; a tar may have more")
@@ -378,6 +383,10 @@ def _check_no_file_is_a_folder(files: Mapping[str, ArchiveFile]) -> None:
                 raise _invalid(f"{plain(folder)} is both a file and a folder")
             known.add(folder)
             folder = folder.rpartition("/")[0]
+
+
+def _damaged() -> BuildFailed:
+    return _invalid("it is damaged, or no archive of a kind that we read")
 
 
 def _invalid(reason: str) -> BuildFailed:

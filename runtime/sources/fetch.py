@@ -17,29 +17,16 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import httpx
 
 from runtime.errors import BuildFailed
+from runtime.outbound.addresses import Guard, NetworkRange
 
 MAX_REDIRECTS = 5
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 Resolve = Callable[[str, int], Sequence[str]]
-
-
-def is_public(address: str) -> bool:
-    """Whether everybody on the Internet would get to the same machine by it."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip in _NAT64:
-            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        elif ip.sixtofour is not None or ip.teredo is not None:
-            return False  # nobody uses them any more but to get around rules like these
-    return ip.is_global and not ip.is_multicast
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
     max_bytes: int
-    permits: Callable[[str], bool] = is_public  # whether an address may be asked
+    allowed: Sequence[NetworkRange] = ()  # what an operator has opened although it is not public; by http, too
     ca_bundle: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)  # proxies
     timeout_seconds: float = 30.0
@@ -89,12 +76,12 @@ class Fetcher:
             raise _refused(f"{target.host} is to be asked over https", "Say where the archive is with https://.")
         if not proxy or _is_address(target.host):
             addresses = self._resolve(target.host, target.port or (443 if target.scheme == "https" else 80))
-            if not all(settings.permits(address) for address in addresses):
+            if not all(map(Guard(settings.allowed).permits, addresses)):
                 raise _refused(
                     f"{target.host} is an address within the platform's own network",
-                    "Upload the archive instead: POST /sources.",
+                    "Upload it instead: POST /sources. An operator can open a range of addresses with PAAS_HOOKS_ALLOW.",
                 )
-            if target.scheme == "http" and any(is_public(address) for address in addresses):
+            if target.scheme == "http" and any(map(Guard().permits, addresses)):
                 raise _refused(f"{target.host} is to be asked over https", "Say where the archive is with https://.")
             if not proxy:
                 asked = target.copy_with(host=addresses[0])

@@ -247,6 +247,19 @@ def test_a_checksum_has_to_be_that_of_the_archive(tmp_path: Path):
     assert caught.value.id == "source_checksum"
 
 
+def test_a_zip_whose_directory_leads_before_its_beginning_is_refused(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "x")
+    whole = path.read_bytes()
+    at = whole.index(b"PK\1\2") + 42  # where the entry says that its file is
+    path.write_bytes(whole[:at] + b"\xff\xff\xff\xff" + whole[at + 4 :])
+    assert refusal(path).id == "source_invalid"
+    end = whole.index(b"PK\5\6") + 16  # where the directory says that it is itself
+    path.write_bytes(whole[:end] + b"\xff\xff\xff\x7f" + whole[end + 4 :])
+    assert refusal(path).id == "source_invalid"
+
+
 names = st.lists(
     st.sampled_from(["a", "b", "..", ".", ".git", "", "ü", "\udcff"]), min_size=1, max_size=4
 ).map("/".join)  # fmt: skip
@@ -292,7 +305,9 @@ def holds(tree: ArchiveTree) -> None:
         assert all(member.isreg() or member.issym() for member in inside)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None
+)
 @given(members, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_whatever_a_tar_holds_it_is_refused_or_a_sound_tree(tmp_path: Path, wanted, form: int):
     tree = tree_or_refusal(packed(wanted, form), tmp_path, gzip.compress)
@@ -301,7 +316,9 @@ def test_whatever_a_tar_holds_it_is_refused_or_a_sound_tree(tmp_path: Path, want
     assert {path.name for path in tmp_path.iterdir()} <= {"fuzzed", "source.tar"}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100, deadline=None
+)
 @given(st.data())
 def test_whatever_is_damaged_in_an_archive_it_is_refused_or_a_sound_tree(tmp_path: Path, data: st.DataObject):
     long = "directory/" * 4 + "n" * 60
@@ -326,7 +343,9 @@ def test_whatever_is_damaged_in_an_archive_it_is_refused_or_a_sound_tree(tmp_pat
         holds(tree)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40, deadline=None
+)
 @given(st.binary(max_size=2000), st.sampled_from([b"", b"\x1f\x8b\x08\0", b"PK\3\4", b"PK\5\6"]))
 def test_noise_is_refused_in_words(tmp_path: Path, noise: bytes, start: bytes):
     assert tree_or_refusal(start + noise, tmp_path) is None
