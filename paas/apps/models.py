@@ -32,6 +32,8 @@ class App(BaseModel):
     stack = models.CharField(max_length=40, default=STACKS[0])
     # As people gave them, in their order; [] = what app.json or the source says.
     buildpacks = models.JSONField(default=list)
+    # The first build after it makes everything anew.
+    cache_cleared_at = models.DateTimeField(null=True)
     maintenance = models.BooleanField(default=False)
     # Which of the small networks in PAAS_NETWORK_POOL is the app's.
     network_index = models.PositiveIntegerField(unique=True)

@@ -168,6 +168,13 @@ def cancel_build(build: Build, *, by: User) -> None:
         announce_change(build.app_id)
 
 
+@transaction.atomic
+def clear_build_cache(app: App, *, by: User) -> None:
+    """The app's next build makes everything anew, and so do those after it until one has succeeded."""
+    App.objects.filter(pk=app.pk).update(cache_cleared_at=timezone.now())
+    audit.record("app.cache_clear", by=by, app_id=app.id, app_name=app.name)
+
+
 def run_build(build_id: str) -> None:
     """Returns at once when somebody else has it, or when another build of the app is running (that one wakes us)."""
     build = _claim(build_id)
@@ -407,8 +414,14 @@ def _built(build: Build, config: dict[str, str], console: _Console) -> BuildResu
             ),
             stack=build.app.stack,
             buildpacks=build.buildpacks or named_buildpacks(build.app.buildpacks),
+            fresh=_is_first_since_clearing(build.app),
         )
         return builder().build(request, console)
+
+
+def _is_first_since_clearing(app: App) -> bool:
+    since = app.cache_cleared_at
+    return since is not None and not app.builds.filter(status=BuildStatus.SUCCEEDED, started_at__gt=since).exists()
 
 
 @transaction.atomic
@@ -502,8 +515,9 @@ def _succeed(build: Build, claim: _Claim, out: BuildLog) -> None:
         out.write(f"       Start it with: paas ps:start -a {build.app.name}")
     else:
         out.write(f"-----> v{build.release.version} is live at {url(build.app)}")
+    received = f"received {seconds['received']:.2f} s, " if "received" in seconds else ""
     out.write(
-        f"       received {seconds.get('received', 0):.2f} s, built {seconds.get('built', 0):.2f} s, "
+        f"       {received}built {seconds.get('built', 0):.2f} s, "
         f"released {seconds.get('released', 0):.2f} s, live after {live:.2f} s"
     )
     if _finish(build, BuildStatus.SUCCEEDED, None):

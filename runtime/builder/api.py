@@ -88,6 +88,7 @@ class BuildRequest:
     limits: BuildLimits = BuildLimits()
     stack: str = "debian-13"
     buildpacks: Sequence[str] = ()  # our names, in their order; () = what app.json or the source says
+    fresh: bool = False  # made anew, whatever is kept of earlier builds; for those to come it is kept again
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,10 @@ class ImageBuilder:
             for note in request.source.notes:
                 console.line(f"Note: {note}")
             recipe = read_recipe(request)
+            if request.fresh:
+                console.step("The cache was cleared: everything is made anew")
+                for packages in self._packages_dir.glob(f"*/{_owner(request.repository)}"):
+                    shutil.rmtree(packages, ignore_errors=True)
             if recipe.dockerfile:
                 return self._dockerfiles.build(
                     request, recipe, console, deadline=build.deadline, mask=build.mask, folder=build.folder
@@ -313,7 +317,7 @@ class ImageBuilder:
             # What is fetched with an app's own credentials stays that app's.
             environment_key(request.repository, config) if config else "",
         )
-        found = self._cached(plan.language, key)
+        found = None if request.fresh else self._cached(plan.language, key)
         if found is not None and found.layers:
             console.line(f"Dependencies unchanged, layer {found.layers[-1].digest[7:15]} reused")
             return _Made("dependencies", found.layers[-1], repository=f"cache/{plan.language}")
@@ -397,7 +401,7 @@ class ImageBuilder:
             [step.script for step in plan.generations],
             environment_key(request.repository, request.environment),
         )
-        found = self._cached("generated", key)
+        found = None if request.fresh else self._cached("generated", key)
         if found is not None:
             for step in plan.generations:
                 console.step(step.title)
@@ -571,9 +575,7 @@ class ImageBuilder:
         out = build.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        # An app's own: what one puts there, by its setup.py say, another one must not come to install.
-        owner = hashlib.sha256(request.repository.encode()).hexdigest()[:16]
-        packages = self._packages_dir / plan.language / owner
+        packages = self._packages_dir / plan.language / _owner(request.repository)
         packages.mkdir(parents=True, exist_ok=True)
         for folder in (out, packages):
             folder.chmod(0o700)
@@ -728,6 +730,12 @@ def _for_uv(environment: Mapping[str, str]) -> dict[str, str]:
     }
     found = {ours: environment[name] for name, ours in same.items() if environment.get(name)}
     return {**found, **environment}
+
+
+def _owner(repository: str) -> str:
+    """Of a package manager's cache. An app's own: what one puts there, by its setup.py say, another one must not come to
+    install."""
+    return hashlib.sha256(repository.encode()).hexdigest()[:16]
 
 
 def _left_behind(build: _Build) -> Path:

@@ -221,6 +221,7 @@ class DockerfileBuilder:
             context=context,
             dockerfile=recipe.dockerfile,
             target=recipe.app_json.target,
+            no_cache=request.fresh,
             name=f"{name}:{tag}",
             arguments=arguments,
             secrets=secrets,

@@ -45,6 +45,7 @@ class BuildOrder:
     context: Path  # a tar
     dockerfile: str = "Dockerfile"
     target: str = ""
+    no_cache: bool = False
     name: str = ""  # the reference the image gets: 127.0.0.1:5000/apps/x:tag
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
@@ -87,6 +88,8 @@ class BuildKit:
             }
             if order.target:
                 query["target"] = order.target
+            if order.no_cache:
+                query["nocache"] = "1"
             if order.name:
                 query["t"] = order.name
             if order.arguments:

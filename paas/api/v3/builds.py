@@ -76,8 +76,13 @@ class NewBuild(Body):
     buildpacks: list[BuildpackChoice] = Field([], description="For this build; otherwise those of the app.")
 
 
+class Nothing(Answer):
+    """`{}`"""
+
+
 class BuildState(Answer):
     id: UUID
+    output_stream_url: str
     status: str
 
 
@@ -161,6 +166,13 @@ def cancel_build(request: ApiRequest, identity: str, build_id: str) -> AnyBuildA
     return build_answer(request, find_build(app, str(build.pk)))
 
 
+@router.delete("/apps/{identity}/build-cache", response=Nothing)
+def clear_cache(request: ApiRequest, identity: str) -> Nothing:
+    """The next build makes everything anew."""
+    services.clear_build_cache(find_app(request, identity, Role.DEVELOPER), by=request.user)
+    return Nothing()
+
+
 @router.get("/apps/{identity}/builds/{build_id}/result", response=BuildResultAnswer)
 def build_result(request: ApiRequest, identity: str, build_id: str) -> BuildResultAnswer:
     """What it said, as far as it is written: the last 5,000 lines."""
@@ -168,7 +180,7 @@ def build_result(request: ApiRequest, identity: str, build_id: str) -> BuildResu
     lines, _ = log.tail(build.pk, MOST_LINES)
     status = status_of(build)
     return BuildResultAnswer(
-        build=BuildState(id=build.pk, status=status),
+        build=BuildState(id=build.pk, output_stream_url=stream_url(request, output_path(build)), status=status),
         exit_code={"succeeded": 0, "failed": 1}.get(status),
         lines=[Line(line=f"{line}\n", stream="STDOUT") for line in lines],
     )

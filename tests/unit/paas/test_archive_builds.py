@@ -118,6 +118,7 @@ def test_an_archive_becomes_a_release_and_no_branch_moves(world):
     assert world.builder.procfiles == [b"web: serve\n"]
     assert not repository_path(world.app).exists()
     assert "-----> Archive of 1 file received" in list(read(build.pk))
+    assert list(read(build.pk))[-1].startswith("       built ")
     assert not list((settings.ENV.home / "cache").glob("*"))
     event = AuditEvent.objects.get(action="build.create")
     assert (event.door, event.detail["commit"], event.request_id) == ("api", "v1.2.3", "request-1")
@@ -274,6 +275,15 @@ def test_buildpacks_are_those_of_the_build_or_of_the_app(world):
     set_buildpacks(world.app, [], by=world.app.owner)
     world.build(world.upload(archive()))
     assert list(world.builder.requests[-1].buildpacks) == []
+
+
+def test_after_its_cache_was_cleared_an_app_is_built_anew_until_that_has_worked(world):
+    world.build(world.upload(archive()))
+    services.clear_build_cache(world.app, by=world.app.owner)
+    world.build(world.upload(b"no archive"))
+    world.build(world.upload(archive()))
+    world.build(world.upload(archive()))
+    assert [request.fresh for request in world.builder.requests] == [False, True, False]
 
 
 @pytest.mark.parametrize("given", [["heroku/cobol"], ["python", "heroku/python"], ["dockerfile", "python"]])

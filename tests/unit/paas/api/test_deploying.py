@@ -214,6 +214,14 @@ def test_a_running_build_is_told_to_stop(api, app):
     assert redis.client().exists(f"paas:signal:cancel:{Build.objects.get().pk}")
 
 
+def test_the_cache_of_an_app_is_cleared(api, app):
+    response = api.delete("/apps/hello/build-cache")
+    assert (response.status_code, response.data) == (200, {})
+    app.refresh_from_db()
+    assert app.cache_cleared_at is not None
+    assert AuditEvent.objects.get(action="app.cache_clear").door == "api"
+
+
 @pytest.mark.parametrize(
     ("role", "reads", "stops", "deploys"),
     [
@@ -235,6 +243,7 @@ def test_who_may_look_stop_and_deploy(api, app, role, reads, stops, deploys):
     assert build(other).status_code == deploys
     wanted = {"updates": [{"buildpack": "heroku/python"}]}
     assert other.put("/apps/hello/buildpack-installations", wanted).status_code == {201: 200}.get(deploys, deploys)
+    assert other.delete("/apps/hello/build-cache").status_code == {201: 200}.get(deploys, deploys)
     assert other.delete(f"/apps/hello/builds/{Build.objects.count()}").status_code == stops
 
 
