@@ -120,6 +120,7 @@ class Bench:
         repository: str = "",
         environment: Mapping[str, str] | None = None,
         limits: BuildLimits | None = None,
+        fresh: bool = False,
     ) -> BuildRequest:
         build = uuid.uuid4().hex
         return BuildRequest(
@@ -131,6 +132,7 @@ class Bench:
             labels={"paas.test": RUN, "paas.test.build": build},
             build_id=build,
             limits=limits or BuildLimits(),
+            fresh=fresh,
         )
 
     def build(

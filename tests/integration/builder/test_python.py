@@ -71,6 +71,18 @@ def test_a_flask_app_is_built_once_and_then_only_its_source(
     assert seconds < 5, console.text
 
 
+def test_a_fresh_build_takes_nothing_that_is_kept_and_keeps_what_it_makes(bench: Bench) -> None:
+    repository = "apps/fresh"
+    app = never_seen(FLASK)
+    cold, _ = bench.build(app, repository=repository)
+    fresh, console = bench.build(app, repository=repository, fresh=True)
+    assert ("dependencies", False) in kinds(fresh), console.text
+    assert "-----> The cache was cleared: everything is made anew" in console.lines
+    assert fresh.digest == cold.digest
+    warm, console = bench.build(app, repository=repository)
+    assert {reused for _, reused in kinds(warm)} == {True}, console.text
+
+
 def test_layers_that_were_collected_since_the_last_build_are_published_again(
     bench: Bench, folder: Path, run_in: Callable[[BuildResult, str], str]
 ) -> None:
