@@ -462,9 +462,7 @@ def _make_release(build: Build) -> None:
     assert build.image is not None
     what = short_commit(build.new) or ("" if build.pushed_images else "an archive")
     description = " ".join(filter(None, ("Deploy", what, build.commit_subject)))
-    # The builder has no door of its own: it finishes what was pushed.
-    with audit.through("git") if build.is_push else nullcontext():
-        build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
+    build.release = releases.create_deploy(build.app, build.image, by=build.created_by, description=description[:300])
     build.save(update_fields=["release", "updated_at"])
     transaction.on_commit(lambda: signal(f"build:{build.pk}"))
 

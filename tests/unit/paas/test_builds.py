@@ -18,6 +18,7 @@ from paas.builds.log import read
 from paas.builds.models import Build
 from paas.builds.selectors import outcome
 from paas.config.services import change_config
+from paas.core import audit
 from paas.releases.models import Image, Release
 from paas.releases.services import fail_release, finish_release, start_release
 from runtime.builder.api import BuildConsole, BuildRequest, BuildResult, LayerInfo
@@ -80,7 +81,8 @@ def world(tmp_path, sent_tasks, monkeypatch) -> Iterator[SimpleNamespace]:
 
     def push(new: str, old: str = ZERO) -> Build:
         update = Push(repository, None, RefUpdate("refs/heads/main", old, new))
-        return services.start_push_build(app, update, by=app.owner, received_seconds=0.1)
+        with audit.through("ssh"):
+            return services.start_push_build(app, update, by=app.owner, received_seconds=0.1)
 
     def send(name: str, args: tuple[str, ...] = (), **_: object) -> None:
         sent_tasks.append((name, tuple(args)))
@@ -110,7 +112,7 @@ def test_a_push_ends_with_a_release_and_the_branch_moved(world):
     log = list(read(build.pk))
     assert "-----> Python app detected" in log
     assert any(line.startswith("       received 0.10 s, built") for line in log)
-    assert (build.release.description, build.release.door) == (f"Deploy {commit[:8]} Say one", "git")
+    assert (build.release.description, build.release.door) == (f"Deploy {commit[:8]} Say one", "ssh")
 
 
 def test_an_image_that_was_collected_is_back_when_its_commit_is_built_again(world):
