@@ -40,7 +40,6 @@ def answer(request: HttpRequest) -> HttpResponseBase:
     if isinstance(response, HttpResponse):
         _finish(asked, response)
         if method == "HEAD":
-            response.headers["Content-Length"] = str(len(response.content))
             response.content = b""
     return response
 
@@ -77,6 +76,9 @@ def _finish(request: ApiRequest, response: HttpResponse) -> None:
     if response.status_code == 200 and request.next_range:
         response.status_code = 206
         response.headers["Next-Range"] = request.next_range
+    if response.status_code == 401:
+        response.headers.setdefault("WWW-Authenticate", "Bearer")
+    response.headers["Content-Length"] = str(len(response.content))
     if response.status_code >= 400 or not response.content:
         return
     tag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
@@ -84,4 +86,4 @@ def _finish(request: ApiRequest, response: HttpResponse) -> None:
     given = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
     if request.method == "GET" and (response.headers["ETag"] in given or given == ["*"]):
         response.status_code, response.content = 304, b""
-        del response.headers["Content-Type"]
+        del response.headers["Content-Type"], response.headers["Content-Length"]

@@ -87,6 +87,7 @@ def test_a_token_may_be_the_password_of_any_user(api):
 def test_without_a_token_that_is_known_nobody_gets_in(api, header):
     response = api.get("/apps", headers={"Authorization": header})
     assert (response.status_code, response.data["id"]) == (401, "unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_token_remembers_when_and_where_it_was_used(api):
@@ -164,6 +165,7 @@ def test_head_is_get_without_the_body(api, alice):
     make_app(owner=alice)
     response = api.request("HEAD", "/apps/hello")
     assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["Content-Length"] == api.get("/apps/hello").headers["Content-Length"] != "0"
     assert response.headers["ETag"] == api.get("/apps/hello").headers["ETag"]
 
 
