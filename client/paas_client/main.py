@@ -17,7 +17,10 @@ from paas_client.session import Session
 
 # The module of each command. Only the one that is asked for is loaded.
 MODULES: dict[str, tuple[str, ...]] = {
-    "apps": ("apps", "apps:branch", "apps:create", "apps:destroy", "apps:transfer", "maintenance:off", "maintenance:on"),
+    "apps": (
+        "apps", "apps:branch", "apps:create", "apps:destroy", "apps:rename", "apps:transfer", "maintenance:off",
+        "maintenance:on",
+    ),
     "audit": ("audit",),
     "builds": ("builds", "builds:cancel", "builds:output"),
     "completion": ("completion",),

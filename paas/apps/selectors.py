@@ -164,8 +164,8 @@ def find_audit_events(
 ) -> QuerySet[AuditEvent]:
     """Those that fit everything given. An action may be the first part of one: `release`. A day as `until` is meant
     whole. Raises `InvalidInput` for a time that is none."""
-    if app:
-        events = events.filter(app_name=app)
+    if app:  # under whatever name it happened
+        events = events.filter(Q(app_name=app) | Q(app_id__in=App.objects.filter(name=app).values("pk")))
     if actor:
         events = events.filter(actor_email__icontains=actor.strip())
     if action:

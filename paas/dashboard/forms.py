@@ -25,6 +25,16 @@ class AppForm(forms.Form):
     )
 
 
+class RenameForm(forms.Form):
+    name = forms.CharField(
+        label="Name",
+        max_length=30,
+        widget=text(),
+        help_text="The address and the git remote change with it, and the instances are replaced. The name it was made "
+        "with stays its own: nobody else can take that.",
+    )
+
+
 class BranchForm(forms.Form):
     deploy_branch = forms.CharField(
         label="Deploy branch", max_length=200, widget=text(), help_text="Pushes to other branches are refused."

@@ -292,19 +292,21 @@ class Collector:
             return self._store.app(app_id).mark(origin.partition(".")[0])
 
     def _learn(self, name: str, app_id: str) -> None:
-        """The router's log has names; they are kept for apps of which nothing runs."""
+        """The router's log has names; they are kept for apps of which nothing runs. An app that has been renamed is known
+        there by its first one."""
         if not name or self._ids.get(name) == app_id or app_id in self._forgotten:
             return
         self._ids[name] = app_id
         folder = self._store.root / app_id
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / "name").write_text(name)
+            names = [each for each, owner in list(self._ids.items()) if owner == app_id]
+            (folder / "name").write_text("\n".join(names))
 
     def _learn_names(self) -> None:
         for file in self._store.root.glob("*/name"):
             with suppress(OSError):
-                self._ids[file.read_text()] = file.parent.name
+                self._ids |= dict.fromkeys(file.read_text().split("\n"), file.parent.name)
 
 
 def _is_kept(container: Container) -> bool:

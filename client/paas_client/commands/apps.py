@@ -1,4 +1,4 @@
-"""apps, apps:branch, apps:create, apps:destroy, apps:transfer, maintenance:on, maintenance:off."""
+"""apps, apps:branch, apps:create, apps:destroy, apps:rename, apps:transfer, maintenance:on, maintenance:off."""
 
 from __future__ import annotations
 
@@ -79,6 +79,16 @@ def deploy_branch(app_name: str, branch: str | None) -> None:
     say(f"Pushes to {branch} are deployed now: git push paas {branch}")
 
 
+@command("apps:rename")
+@app_option
+@click.argument("name")
+def rename(app_name: str, name: str) -> None:
+    """Give an app another name: its address and its git remote change with it."""
+    app = current().api.patch(path("apps", app_name), {"name": name})
+    say(f"{app_name} is {app['name']} now, at {app['web_url']}")
+    say(f"Your remote has the old name: git remote set-url paas {app['git_url']}")
+
+
 @command("apps:transfer")
 @app_option
 @click.argument("email")
@@ -127,4 +137,4 @@ def maintenance_off(app_name: str) -> None:
     _maintenance(app_name, False)
 
 
-COMMANDS = [list_apps, create, deploy_branch, destroy, transfer, maintenance_on, maintenance_off]
+COMMANDS = [list_apps, create, deploy_branch, destroy, rename, transfer, maintenance_on, maintenance_off]

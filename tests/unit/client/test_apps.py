@@ -31,6 +31,14 @@ def test_where_there_are_no_apps_one_is_told_how_to_make_one(paas):
     assert (said.out, "apps:create" in said.err) == ("", True)
 
 
+def test_an_app_gets_another_name(paas, app):
+    said = paas("apps:rename", "world", "--app", "hello").err
+    assert "hello is world now, at http://world.apps.example/" in said
+    assert "git remote set-url paas" in said
+    app.refresh_from_db()
+    assert app.name == "world"
+
+
 def test_an_app_is_made_and_destroyed_by_who_types_its_name(paas, app):
     assert "Created shop" in paas("apps:create", "shop").err
     assert "is taken" in paas("apps:create", "shop", code=1).err

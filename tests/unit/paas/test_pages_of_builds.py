@@ -128,13 +128,33 @@ def test_the_deploy_branch_is_changed_and_a_bad_name_explained(client, app):
     assert app.deploy_branch == "release/2026"
 
 
+def test_an_app_is_renamed_by_its_owner_and_a_bad_name_explained(client, app):
+    answer = client.post("/apps/shop/settings/rename", {"name": "Shop!"})
+    assert answer.status_code == 422
+    assert "can't be an app's name" in html.unescape(answer.content.decode())
+    answer = client.post("/apps/shop/settings/rename", {"name": "boutique"})
+    assert answer.headers["Location"] == "/apps/boutique/settings"
+    assert "http://git.apps.example/boutique.git" in page(client, "/apps/boutique/settings")
+    app.refresh_from_db()
+    assert app.name == "boutique"
+
+
 @pytest.mark.parametrize(
     "address",
-    ["builds", "builds/1", "builds/1/log", "settings", "builds/1/cancel", "settings/branch", "settings/destroy"],
+    [
+        "builds",
+        "builds/1",
+        "builds/1/log",
+        "settings",
+        "builds/1/cancel",
+        "settings/branch",
+        "settings/rename",
+        "settings/destroy",
+    ],
 )
 def test_charlie_finds_none_of_it(client, app, address):
     make_build(app, status=BuildStatus.PENDING)
     client.force_login(make_user("charlie"))
-    is_action = address.endswith(("cancel", "branch", "destroy"))
+    is_action = address.endswith(("cancel", "branch", "rename", "destroy"))
     answer = client.post(f"/apps/shop/{address}") if is_action else client.get(f"/apps/shop/{address}")
     assert answer.status_code == 404

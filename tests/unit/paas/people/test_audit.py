@@ -16,7 +16,7 @@ from paas import env
 from paas.accounts.services import begin_two_factor, confirm_two_factor, create_token, set_password
 from paas.apps.models import Role
 from paas.apps.selectors import audit_events, find_audit_events
-from paas.apps.services import accept_invitation, add_collaborator, invite
+from paas.apps.services import accept_invitation, add_collaborator, invite, rename_app
 from paas.core import audit
 from paas.core.audit_export import as_cells
 from paas.core.models import AuditEvent
@@ -180,11 +180,14 @@ class TestLog:
 
         today = timezone.now().date()
         assert actions(app="hello") == ["access.add", "app.create"]
+        rename_app(app, "world", by=alice)
+        assert actions(app="world") == ["app.rename", "access.add", "app.create"]
+        assert actions(app="hello") == ["access.add", "app.create"]
         assert actions(actor="bob@") == ["app.create"]
         assert actions(action="access") == ["access.add"]
         assert actions(action="acc") == []
         assert actions(text="operator BOB@example") == ["access.add"]
-        assert len(actions(since=str(today), until=str(today))) == 5
+        assert len(actions(since=str(today), until=str(today))) == 6
         assert actions(since=str(today + timedelta(days=1))) == []
         with pytest.raises(InvalidInput):
             actions(since="yesterday")

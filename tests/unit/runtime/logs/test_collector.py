@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,24 @@ def test_requests_are_told_in_the_app_they_were_for(world: World):
     with world.collecting():
         until(lambda: len(world.lines()) == 3, lambda: str(world.lines()))
     assert "at=error" in world.lines()[-1]
+
+
+def test_requests_of_a_renamed_app_are_told_although_nothing_of_it_runs(world: World):
+    world.access.write_text("")
+    kept: list[str] = []
+    with world.collecting() as collector:
+        for number, name in enumerate(("hello", "world")):
+            line = Line(datetime.now(tz=UTC), Source.PLATFORM, "api", f"As {name}", origin=f"platform.{number + 1}-0")
+            collector.say("1d", name, line, partial(kept.append, name))
+        until(lambda: len(kept) == 2, lambda: str(kept))
+        with world.access.open("a") as file:
+            file.write(request("hello", "/one"))
+        until(lambda: len(world.lines()) == 3, lambda: str(world.lines()))
+    with world.access.open("a") as file:
+        file.write(request("hello", "/two"))
+    with world.collecting():
+        until(lambda: len(world.lines()) == 4, lambda: str(world.lines()))
+    assert 'path="/two"' in world.lines()[-1]
 
 
 def test_requests_written_before_a_crash_are_not_told_again(world: World):
