@@ -73,6 +73,8 @@ def _respond(request: HttpRequest) -> HttpResponse:
             raise _elsewhere()
         return _token(request) if request.method == "GET" else HttpResponse(status=405, headers={"Allow": "GET"})
     if request.method not in {"GET", "HEAD"}:
+        if settings.ENV.external_registry:
+            raise _elsewhere()
         raise InvalidInput("With a password only manifests can be read.", hint="Use a client that asks for a token.")
     if request.path in {"/v2", "/v2/"}:
         _sign_in(request)

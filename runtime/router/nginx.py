@@ -577,7 +577,10 @@ TO_REGISTRY = """\
       send_timeout 10m;
       proxy_pass http://$paas_registry;
       proxy_request_buffering off;
-      proxy_buffering off;
+      proxy_buffer_size 128k;
+      proxy_buffers 8 128k;
+      proxy_busy_buffers_size 256k;
+      proxy_max_temp_file_size 0;
       proxy_read_timeout 10m;
       proxy_send_timeout 10m;
       header_filter_by_lua_block { router.challenged() }"""

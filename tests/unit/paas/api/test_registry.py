@@ -273,8 +273,12 @@ def test_a_registry_elsewhere_is_named(shop, settings):
     settings.ENV = dataclasses.replace(
         settings.ENV, external_registry=True, registry_url="https://user:secret@registry.example.org"
     )
-    for path in ("/v2/token", "/v2/shop/web/tags/list"):
-        answer = ask(path, token_of(shop.owner))
+    secret = token_of(shop.owner)
+    for answer in (
+        ask("/v2/token", secret),
+        ask("/v2/shop/web/tags/list", secret),
+        ask("/v2/shop/web/blobs/uploads/", secret, method="POST"),
+    ):
         assert error(answer) == (400, "UNSUPPORTED")
         assert "registry.example.org" in message(answer)
         assert "secret" not in message(answer)
