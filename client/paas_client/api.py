@@ -59,6 +59,11 @@ class Api:
     def close(self) -> None:
         self._client.close()
 
+    def authorize(self) -> None:
+        """Makes a token where there is none and one can be had without asking anybody. Raises `Problem`."""
+        if not self.token and self._renew is not None:
+            self.token, self._renew = self._renew(), None
+
     def get(self, path: str, **query: str | int | None) -> Any:
         return self.send("GET", path, query=query).json()
 
@@ -100,8 +105,7 @@ class Api:
     ) -> httpx.Response:
         """The answer, when it is a good one. Tries again what may be tried again, unless it is to be sent `once`. Raises
         `Problem`."""
-        if not self.token and self._renew is not None:
-            self.token, self._renew = self._renew(), None
+        self.authorize()
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         request = self._client.build_request(
             method,
@@ -156,8 +160,7 @@ class Api:
         query: Mapping[str, str] | None = None,
     ) -> Iterator[httpx.Response]:
         """An answer that comes bit by bit. The token goes to the API's own address alone. Raises `Problem`."""
-        if not self.token and self._renew is not None:
-            self.token, self._renew = self._renew(), None
+        self.authorize()
         is_ours = url.startswith("/") or _origin(url) == _origin(self.url)
         headers = {"Accept": accept} | ({"Authorization": f"Bearer {self.token}"} if is_ours and self.token else {})
         timeout = httpx.Timeout(patience, connect=10)

@@ -20,6 +20,7 @@ def platform_code() -> Iterator[None]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "paas.settings")
     import django
     from django.core.exceptions import ImproperlyConfigured
+    from django.db import DatabaseError
 
     try:
         django.setup()
@@ -33,6 +34,9 @@ def platform_code() -> Iterator[None]:
             yield
     except Failure as exc:
         raise problem(exc) from exc
+    except DatabaseError as exc:
+        hint = "Was the platform ever started? bin/up"
+        raise PlatformProblem(f"The platform's database can't be used: {exc}.", hint=hint, id="database_error") from exc
 
 
 def problem(failure: Failure) -> Problem:

@@ -98,9 +98,11 @@ class Answers(httpx.BaseTransport):
     def __init__(self, *answers: httpx.Response | httpx.TransportError) -> None:
         self.answers = list(answers)
         self.requests: list[httpx.Request] = []
+        self.tokens: list[str] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         answer = self.answers.pop(0)
         if isinstance(answer, httpx.TransportError):
             raise answer
@@ -129,6 +131,16 @@ def test_what_may_be_repeated_is_repeated_and_nothing_else():
         with pytest.raises(PlatformProblem):
             Api(URL, token="t", transport=transport).patch("/apps/x", {})
         assert len(transport.requests) == 1
+
+
+def test_a_token_that_ran_out_is_replaced_once_where_nobody_has_to_be_asked():
+    refused, fine = httpx.Response(401, json={"id": "unauthorized", "message": "No."}), httpx.Response(200, json=[])
+    transport = Answers(refused, fine)
+    api = Api(URL, token="old", transport=transport, renew=lambda: "new")
+    api.get("/apps")
+    assert transport.tokens == ["old", "new"]
+    with pytest.raises(UserProblem):
+        Api(URL, token="old", transport=Answers(refused, refused), renew=lambda: "new").get("/apps")
 
 
 def test_a_list_is_followed_to_its_end_and_the_newest_are_asked_for():
