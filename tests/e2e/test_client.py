@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,8 @@ Paas = Callable[..., Result]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in an environment with nothing but what it asks for."""
     folder = tmp_path_factory.mktemp("laptop")
-    _uv("build", "--wheel", "--out-dir", str(folder / "dist"), str(CHECKOUT / "client"))
+    shutil.copytree(CHECKOUT / "client", folder / "client")  # building writes beside the source
+    _uv("build", "--wheel", "--out-dir", str(folder / "dist"), str(folder / "client"))
     _uv("venv", "--python", sys.executable, str(folder / "venv"))
     (wheel,) = (folder / "dist").glob("paas_client-*.whl")
     _uv("pip", "install", "--python", str(folder / "venv" / "bin" / "python"), str(wheel))
