@@ -169,6 +169,7 @@ def test_a_removed_key_opens_nothing_any_more_not_even_on_an_open_connection(
     subprocess.run(["ssh", *shell.options, *control, "-O", "exit", "git@127.0.0.1"], capture_output=True, check=False)
 
 
+@pytest.mark.alone
 def test_the_process_comes_back_and_its_host_key_stays(platform: Platform, shell: Shell):
     before = platform.processes("terminals")
     for pid in before:

@@ -172,6 +172,7 @@ def test_a_run_is_stopped_by_hand_and_at_its_deadline(api: Api, platform: Platfo
     nothing_is_left(platform, steady)
 
 
+@pytest.mark.alone
 def test_a_run_whose_process_of_ours_is_killed_is_ended(api: Api, platform: Platform, steady: App):
     run = attached(api, steady, "sleep 1000")
     with met(api, run["attach_url"]) as meeting:
