@@ -16,7 +16,7 @@ from django.conf import settings
 
 from paas.accounts.models import ApiToken, Scope, User
 from paas.apps.models import App, Role
-from paas.apps.selectors import get_app
+from paas.apps.selectors import get_app, is_id
 from paas.core.files import write
 from paas.releases.exclusion import allow_push, pushing
 from runtime.errors import Conflict, Failure, Forbidden, NotFound
@@ -50,7 +50,7 @@ def grants(asked: Sequence[Access], *, by: User, token: ApiToken | None = None) 
 def app_of(repository: str, *, by: User, role: Role, token: ApiToken | None = None) -> App:
     """Raises `NotFound`, also for what exists and is none of theirs, and `Forbidden`."""
     match = REPOSITORY.fullmatch(repository)
-    if match is None or match["app"] in INTERNAL:
+    if match is None or match["app"] in INTERNAL or is_id(match["app"]):
         raise NotFound(
             f"{repository[:100]!r} is no place for an image.",
             hint="Name it APP/PROCESS, such as shop/web.",

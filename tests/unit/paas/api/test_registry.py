@@ -121,6 +121,11 @@ def test_each_of_several_repositories_is_granted_on_its_own(shop, issuer):
     assert granted(issuer, ask_token(secret, in_one)) == ["shop/web:pull", "shop/worker:pull"]
 
 
+def test_an_app_has_one_name_in_the_registry(shop):
+    """Its id would be another place, where nobody looks."""
+    assert error(ask_token(token_of(shop.owner), f"repository:{shop.pk}/web:push")) == (404, "NAME_UNKNOWN")
+
+
 @pytest.mark.parametrize("scope", ["apps/{hex}:pull", "stacks/debian-13-base:pull", "cache/python:push,pull"])
 def test_the_platforms_own_images_are_for_nobody(shop, scope):
     answer = ask_token(token_of(shop.owner), "repository:" + scope.format(hex=shop.id.hex))
