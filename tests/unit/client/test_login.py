@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import stat
 from pathlib import Path
 
 import click
@@ -14,12 +15,22 @@ from paas_client import settings, tls
 from paas_client.errors import UserProblem
 from paas_client.session import Session
 
-from paas.accounts.services import create_token
+from paas.accounts.models import ApiToken
+from paas.accounts.services import begin_two_factor, confirm_two_factor, create_token
 from runtime.router.ca import ensure_ca
-from tests.factories import make_user
+from tests.factories import code_of, make_app, make_user
 from tests.unit.client.conftest import URL, runner
 
 pytestmark = pytest.mark.django_db
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What the person types when asked."""
+    given: list[str] = []
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: given.pop(0))
+    return given
 
 
 @pytest.fixture
@@ -29,6 +40,42 @@ def alice():
 
 def config_file() -> Path:
     return settings.folder() / "config.json"
+
+
+def test_one_logs_in_by_password_works_and_logs_out(laptop, alice, answers):
+    make_app(owner=alice)
+    answers += ["alice@example.com", PASSWORD]
+    assert laptop("login", "api.apps.example", "--no-browser").err == "Logged in to apps.example as alice@example.com.\n"
+    assert laptop("whoami").out == "alice@example.com\n"
+    assert "hello" in laptop("apps").out
+    file = config_file()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    kept = json.loads(file.read_text())["platforms"]["apps.example"]
+    assert (kept["url"], kept["email"], kept["git_host"]) == (URL, "alice@example.com", "git.apps.example")
+    assert PASSWORD not in file.read_text()
+    token = ApiToken.objects.get(user=alice)
+    assert token.name.startswith("paas on ")
+    assert token.expires_at is not None
+    laptop("logout")
+    assert not ApiToken.objects.filter(user=alice).exists()
+    assert "You are not logged in" in laptop("apps", code=1).err
+    assert kept["token"] not in file.read_text()
+
+
+def test_a_wrong_password_is_said_and_nothing_is_kept(laptop, alice, answers):
+    answers += ["wrong"]
+    assert "don't match" in laptop("login", URL, "--email", "alice@example.com", code=1).err
+    assert not config_file().exists()
+
+
+def test_the_second_step_is_asked_for_where_there_is_one(laptop, alice, answers):
+    two_factor = begin_two_factor(alice, by=alice)
+    confirm_two_factor(alice, code_of(two_factor))
+    answers += [PASSWORD, code_of(two_factor, 1)]
+    assert "Logged in" in laptop("login", URL, "--email", "alice@example.com").err
+    answers += [PASSWORD, "000000"]
+    assert "not right" in laptop("login", URL, "--email", "alice@example.com", code=1).err
 
 
 def test_a_token_that_ran_out_or_was_revoked_leads_to_the_login(laptop, alice):
