@@ -76,7 +76,7 @@ class NewBuild(Body):
     buildpacks: list[BuildpackChoice] = Field([], description="For this build; otherwise those of the app.")
 
 
-class Nothing(Answer):
+class CacheCleared(Answer):
     """`{}`"""
 
 
@@ -166,11 +166,11 @@ def cancel_build(request: ApiRequest, identity: str, build_id: str) -> AnyBuildA
     return build_answer(request, find_build(app, str(build.pk)))
 
 
-@router.delete("/apps/{identity}/build-cache", response=Nothing)
-def clear_cache(request: ApiRequest, identity: str) -> Nothing:
+@router.delete("/apps/{identity}/build-cache", response=CacheCleared)
+def clear_cache(request: ApiRequest, identity: str) -> CacheCleared:
     """The next build makes everything anew."""
     services.clear_build_cache(find_app(request, identity, Role.DEVELOPER), by=request.user)
-    return Nothing()
+    return CacheCleared()
 
 
 @router.get("/apps/{identity}/builds/{build_id}/result", response=BuildResultAnswer)
