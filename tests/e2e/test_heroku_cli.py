@@ -496,6 +496,7 @@ def test_by_name_an_image_is_pushed_and_released(remote: Heroku, new_app: Callab
     remote("container:pull", "web", *here, seconds=180)
     remote("container:rm", "web", *here)
     remote("container:logout")
+    remote.run(["docker", "image", "rm", "--force", f"registry.{app.platform.env.heroku_domain}/{app.name}/web"])
 
 
 # Deploying and running
