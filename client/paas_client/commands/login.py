@@ -169,7 +169,7 @@ def _by_browser(api: Api, *, forced: bool) -> Record | None:
             time.sleep(1)  # nobody has confirmed yet; the platform holds each question for a while
             continue
         if "access_token" not in answer.json():
-            raise UserProblem(f"The login was refused: {answer.json().get('error')}", id="login_refused")
+            raise UserProblem(str(answer.json().get("error") or "The login was refused."), id="login_refused")
         return {"token": answer.json()["access_token"]}
     raise UserProblem("Nobody logged in within five minutes.", hint="Again: paas login", id="login_timeout")
 
