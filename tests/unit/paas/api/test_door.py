@@ -140,6 +140,12 @@ def test_a_token_has_so_many_requests(api, monkeypatch):
     assert (refused.data["id"], refused.headers["RateLimit-Remaining"]) == ("rate_limit", "0")
 
 
+def test_what_comes_past_the_router_is_not_limited(api):
+    headers = {"X-Paas-Door": "api", "Accept": ACCEPT, "Authorization": f"Bearer {api.secret}"}
+    seen = {Client().get("/apps", headers=headers, REMOTE_ADDR="").headers["RateLimit-Remaining"] for _ in range(3)}
+    assert seen == {"4500"}
+
+
 def test_without_redis_nobody_is_held_up(api, monkeypatch):
     def away():
         raise redis_client.ConnectionError("away")
