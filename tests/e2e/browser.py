@@ -102,6 +102,7 @@ class Visitor:
 
     def transferred(self, path: str) -> int:
         """Bytes that come over the wire when the page is opened for the first time."""
+        self.page.goto("about:blank")  # what the page before still loads does not count
         session = self.context.new_cdp_session(self.page)
         total = 0
 
