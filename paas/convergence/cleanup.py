@@ -85,8 +85,8 @@ def _alone(wait_seconds: float) -> Iterator[int]:
     with collecting(wait_seconds) as lock:
         if lock is None:
             raise Conflict(
-                "Builds are running, and nothing can be cleared away meanwhile.",
-                hint="Try again later.",
+                "Builds are running, or somebody's Docker may push, and nothing can be cleared away meanwhile.",
+                hint="Try again in a few minutes.",
                 id="builds_running",
             )
         yield lock

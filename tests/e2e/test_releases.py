@@ -111,6 +111,7 @@ def test_what_nobody_can_go_back_to_leaves_registry_and_engine(app: App) -> None
     reference = next(name for name in references(app) if name.endswith(failed))
     with steady_load(app):
         assert failed[:19] in app.platform.paas("cleanup", "--dry-run").out
+        app.platform.forget_pushes()
         app.platform.paas("cleanup")
     assert reference not in references(app)
     assert app.json("releases:info", "v2")["image_collected_at"]
