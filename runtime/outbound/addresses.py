@@ -59,7 +59,7 @@ def _meant(address: Address) -> Sequence[Address]:
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
     if address.sixtofour is not None:
-        return (address, address.sixtofour)
+        return (address.sixtofour,)
     if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
         return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
     return (address,)
