@@ -35,7 +35,7 @@ def connect(host: str, port: int, *, guard: Guard, seconds: float, tls: ssl.SSLC
     permitted = [each for each in found if guard.permits(str(each[4][0]))]
     if not permitted:
         raise refused(host)
-    failure: OSError = TimeoutError()
+    failure: OSError | None = None
     for family, kind, protocol, _, address in permitted:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -50,7 +50,9 @@ def connect(host: str, port: int, *, guard: Guard, seconds: float, tls: ssl.SSLC
             raise
         except OSError as exc:
             raw.close()
-            failure = exc
+            if failure is None or exc.errno not in _NO_WAY_THERE:
+                failure = exc
+    failure = failure or TimeoutError()
     raise in_words(failure, host) from failure
 
 
@@ -83,6 +85,10 @@ def cut_off(sock: socket.socket, deadline: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+# This machine has no network of that kind, often IPv6: less telling than what another address of the host has answered.
+_NO_WAY_THERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
 
 
 def in_words(exc: OSError, host: str) -> NotReached:
