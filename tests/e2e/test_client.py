@@ -15,7 +15,6 @@ import pytest
 
 from tests.e2e.harness import CHECKOUT, App, Platform, Result, git, git_environment, wait_until
 
-UV = Path(sys.executable).with_name("uv")
 Paas = Callable[..., Result]
 
 
@@ -24,15 +23,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, in an environment with nothing but what it asks for."""
     folder = tmp_path_factory.mktemp("laptop")
     shutil.copytree(CHECKOUT / "client", folder / "client")  # building writes beside the source
-    _uv("build", "--wheel", "--out-dir", str(folder / "dist"), str(folder / "client"))
-    _uv("venv", "--python", sys.executable, str(folder / "venv"))
+    python = folder / "venv" / "bin" / "python"
+    _run(sys.executable, "-m", "venv", folder / "venv")
+    _run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder / "dist", folder / "client")
     (wheel,) = (folder / "dist").glob("paas_client-*.whl")
-    _uv("pip", "install", "--python", str(folder / "venv" / "bin" / "python"), str(wheel))
+    _run(python, "-m", "pip", "install", wheel)
     return folder / "venv" / "bin" / "paas"
 
 
-def _uv(*arguments: str) -> None:
-    done = subprocess.run([UV, *arguments], capture_output=True, text=True, timeout=300, check=False)
+def _run(*arguments: str | Path) -> None:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 
