@@ -216,7 +216,7 @@ def test_the_output_of_a_build_is_read_at_its_address_while_it_is_written(
     app = new_app().use_slow_build(4)
     app.commit()
     push = app.start_push()
-    push.wait_for("Build 1 of")
+    push.wait_for("tick 1", seconds=180)  # while it waits for its turn there is no output yet: 404
     (build,) = api("GET", f"/apps/{app.name}/builds")
     seen: list[float] = []
     with httpx.stream("GET", build["output_stream_url"], verify=api.context, trust_env=False, timeout=120) as answer:
