@@ -480,6 +480,7 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
     tls = ""
     if settings.https_port or settings.api_port:
         tls = TLS.format(home=home) + ("  http2 on;\n" if separate_http2 else "")
+    listen = _listens(settings, http2=http2, default=False)
     return CONFIGURATION.format(
         home=home,
         logs=log_dir,
@@ -489,14 +490,19 @@ def _configuration(home: Path, log_dir: Path, user: pwd.struct_passwd | None, se
         temporary="\n".join(f'  {name}_temp_path "{home / "tmp" / name}";' for name in TEMPORARY),
         max_body=settings.max_body_bytes,
         tls=tls,
-        listen=_listens(settings, http2=http2, default=False),
+        listen=listen,
         listen_default=_listens(settings, http2=http2, default=True),
         registry=REGISTRY.format(socket=settings.registry_socket) if settings.registry_socket else NO_REGISTRY,
-        to_streams=TO_STREAMS,
+        web_doors="".join(
+            WEB_DOOR.format(listen=listen, door=door, names=_quoted(_names(settings, door)), to_streams=TO_STREAMS)
+            for door in ("dashboard", "api")
+        ),
+        git_names=_quoted(_names(settings, "git")),
         to_git=TO_GIT,
-        to_registry=TO_REGISTRY,
+        registry_door=REGISTRY_DOOR.format(
+            listen=listen, names=_quoted(_names(settings, "registry")), to_registry=TO_REGISTRY
+        ),
         loopback=_loopback(settings, http2),
-        **{f"{door}_names": _quoted(_names(settings, door)) for door in DOORS},
         web=settings.web_socket.absolute(),
         git=settings.git_socket.absolute(),
         streams=(settings.streams_socket or settings.web_socket).absolute(),
@@ -514,7 +520,7 @@ def _loopback(settings: NginxSettings, http2: str) -> str:
     parts = []
     for template, port, protocol, names in (
         (ONE_NAME, settings.api_port, f" ssl{http2}", [*own, *_names(settings, "api")]),
-        (ENGINES_REGISTRY, settings.registry_port, "", own),
+        (REGISTRY_DOOR, settings.registry_port, "", own),
     ):
         if port:
             listens = [f"    listen {_bracketed(address)}:{port}{protocol}" for address in settings.loopback]
@@ -629,8 +635,29 @@ ONE_NAME = """
     }}
   }}"""
 
-# Engines take plain HTTP from loopback alone, and need no certificate for that.
-ENGINES_REGISTRY = """
+# What the web process answers, with the streams beside it.
+WEB_DOOR = """
+  server {{
+{listen}
+    server_name {names};
+    set $paas_app "";
+    set $paas_door {door};
+    add_header X-Request-Id $paas_id always;
+    error_page 413 500 502 504 @failed;
+
+    location / {{
+      proxy_pass http://paas_web;
+    }}
+    location /streams/ {{
+{to_streams}
+    }}
+    location @failed {{
+      content_by_lua_block {{ router.platform_failed() }}
+    }}
+  }}"""
+
+# Under its own names, and, for engines, which take plain HTTP from loopback alone, on a port of theirs there.
+REGISTRY_DOOR = """
   server {{
 {listen}
     server_name {names};
@@ -803,43 +830,7 @@ http {{
     }}
   }}
 
-  # The platform: a server for each of its doors.
-  server {{
-{listen}
-    server_name {dashboard_names};
-    set $paas_app "";
-    set $paas_door dashboard;
-    add_header X-Request-Id $paas_id always;
-    error_page 413 500 502 504 @failed;
-
-    location / {{
-      proxy_pass http://paas_web;
-    }}
-    location /streams/ {{
-{to_streams}
-    }}
-    location @failed {{
-      content_by_lua_block {{ router.platform_failed() }}
-    }}
-  }}
-  server {{
-{listen}
-    server_name {api_names};
-    set $paas_app "";
-    set $paas_door api;
-    add_header X-Request-Id $paas_id always;
-    error_page 413 500 502 504 @failed;
-
-    location / {{
-      proxy_pass http://paas_web;
-    }}
-    location /streams/ {{
-{to_streams}
-    }}
-    location @failed {{
-      content_by_lua_block {{ router.platform_failed() }}
-    }}
-  }}
+  # The platform: a server for each of its doors.{web_doors}
   server {{
 {listen}
     server_name {git_names};
@@ -854,28 +845,7 @@ http {{
     location @failed {{
       content_by_lua_block {{ router.platform_failed() }}
     }}
-  }}
-  server {{
-{listen}
-    server_name {registry_names};
-    set $paas_app "";
-    set $paas_door registry;
-    add_header X-Request-Id $paas_id always;
-    error_page 500 502 504 @failed;
-
-    location / {{
-      proxy_pass http://paas_web;
-    }}
-    location /v2/ {{
-{to_registry}
-    }}
-    location = /v2/token {{
-      proxy_pass http://paas_web;
-    }}
-    location @failed {{
-      content_by_lua_block {{ router.platform_failed() }}
-    }}
-  }}
+  }}{registry_door}
 {loopback}
   server {{
     listen "unix:{home}/run/admin.sock";
