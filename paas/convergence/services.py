@@ -33,12 +33,10 @@ from paas.core.redis import (
     announce_change,
     count_up,
     forget_count,
-    is_raised,
     lease,
-    raise_flag,
     remember,
     signal,
-    take_flag,
+    take_turn,
 )
 from paas.pipelines import services as pipelines
 from paas.releases import services as releases
@@ -70,24 +68,21 @@ SWEPT = "paas:swept"  # when the last sweep was, and how long it took, for the h
 
 def converge(app_id: str) -> None:
     """Bring one app to where its rows say. When somebody is at it already, they look again when they are done."""
-    again = f"again:{app_id}"
-    raise_flag(again)
-    while is_raised(again):
-        with lease(f"app:{app_id}") as held:
-            if held is None:
-                return
-            while take_flag(again):
-                try:
-                    _look(app_id, held)
-                    forget_count(f"failed:{app_id}")
-                except LeaseLost:
-                    log.warning("lease_lost", app_id=app_id)
-                    return
-                except PlatformError as exc:
-                    failures = count_up(f"failed:{app_id}", lifetime_seconds=600)
-                    trace = None if isinstance(exc, Retryable) else exc
-                    log.warning("converge_failed", app_id=app_id, error=exc.id, message=exc.message, exc_info=trace)
-                    send("convergence.converge", app_id, countdown=retry_pause(failures))
+
+    def look(held: Lease) -> None:
+        try:
+            _look(app_id, held)
+            forget_count(f"failed:{app_id}")
+        except PlatformError as exc:
+            failures = count_up(f"failed:{app_id}", lifetime_seconds=600)
+            trace = None if isinstance(exc, Retryable) else exc
+            log.warning("converge_failed", app_id=app_id, error=exc.id, message=exc.message, exc_info=trace)
+            send("convergence.converge", app_id, countdown=retry_pause(failures))
+
+    try:
+        take_turn(f"again:{app_id}", look, lock=f"app:{app_id}")
+    except LeaseLost:
+        log.warning("lease_lost", app_id=app_id)
 
 
 def retry_pause(failures: int) -> float:

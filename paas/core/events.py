@@ -33,11 +33,6 @@ class Include(StrEnum):
     RELEASE = "api:release"
     INSTANCE = "dyno"
 
-    @property
-    def resource(self) -> str:
-        """As it stands in an event: `release`."""
-        return self.value.removeprefix("api:")
-
 
 def tell(
     include: Include,

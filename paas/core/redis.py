@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -98,6 +98,19 @@ def is_raised(name: str) -> bool:
 def take_flag(name: str) -> bool:
     """Lower it; True for the one who did."""
     return bool(client().delete(f"paas:flag:{name}"))
+
+
+def take_turn(flag: str, work: Callable[[Lease], bool | None], *, lock: str = "") -> None:
+    """Do the work; when somebody is at it already, they do it once more when they are done. It may end the turn by False.
+    `lock`: what is held meanwhile, named as the flag unless told otherwise."""
+    raise_flag(flag)
+    while is_raised(flag):  # also when it was raised after the last look and before the lock was let go of
+        with lease(lock or flag) as held:
+            if held is None:
+                return
+            while take_flag(flag):
+                if work(held) is False:
+                    return
 
 
 def count_up(name: str, *, lifetime_seconds: int) -> int:

@@ -16,12 +16,12 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from paas.core.events import moment
 from paas.core.queue import send
-from paas.core.redis import lease, raise_flag, take_flag
+from paas.core.redis import Lease, raise_flag, take_turn
 from paas.hooks.models import OPEN, Attempt, Delivery, DeliveryStatus, Level, Webhook
 from paas.hooks.rules import (
     ABSENT,
@@ -50,25 +50,26 @@ _places = threading.BoundedSemaphore(4)
 def deliver(webhook_id: str) -> None:
     """All that is due. Returns at once when somebody is at it: they look again. Without a place, it comes back later."""
     turn = f"hooks:webhook:{webhook_id}"
-    raise_flag(turn)
+    raise_flag(turn)  # also without a place
     if not _places.acquire(blocking=False):
         send("hooks.deliver", webhook_id, countdown=1)
         return
+    began = time.monotonic()
+
+    def deliver_due(held: Lease) -> bool:
+        while delivery := next_delivery(webhook_id):
+            held.check()
+            if time.monotonic() - began > TURN_SECONDS:
+                send("hooks.deliver", webhook_id)
+                return False
+            attempt(delivery)
+        _come_back(webhook_id)
+        return True
+
     try:
-        with lease(turn) as held:
-            if held is None:
-                return
-            began = time.monotonic()
-            while take_flag(turn):
-                while delivery := next_delivery(webhook_id):
-                    held.check()
-                    if time.monotonic() - began > TURN_SECONDS:
-                        send("hooks.deliver", webhook_id)
-                        return
-                    attempt(delivery)
+        take_turn(turn, deliver_due)
     finally:
         _places.release()
-    _come_back(webhook_id)
 
 
 def _come_back(webhook_id: str) -> None:
@@ -109,8 +110,8 @@ def webhooks_with_work() -> list[UUID]:
     return list(due.order_by().values_list("webhook", flat=True).distinct())
 
 
-def attempt(delivery: Delivery) -> bool:
-    """One request. True when it arrived."""
+def attempt(delivery: Delivery) -> None:
+    """One request."""
     made = Attempt.objects.create(delivery=delivery)
     began = time.monotonic()
     try:
@@ -135,7 +136,6 @@ def attempt(delivery: Delivery) -> bool:
         error=made.error_id,
         milliseconds=made.milliseconds,
     )
-    return made.has_succeeded
 
 
 def _send(delivery: Delivery, made: Attempt) -> Answer:
@@ -208,7 +208,7 @@ def _failed(delivery: Delivery, made: Attempt, retry_after: float | None) -> Non
         off = Webhook.objects.filter(pk=webhook.pk, failures__gte=MAX_FAILURES, switched_off_at=None)
         if off.update(switched_off_at=now):
             log.warning("webhook_switched_off", webhook=str(webhook.pk))
-            webhook.deliveries.filter(Q(status__in=OPEN)).update(
+            webhook.deliveries.filter(status__in=OPEN).update(
                 status=DeliveryStatus.FAILED, next_attempt_at=None, updated_at=now
             )
             notice_of_switched_off(webhook)

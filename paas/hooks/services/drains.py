@@ -50,7 +50,6 @@ def add_drain(app: App | None, url: str, *, by: User) -> Drain:
 def remove_drain(drain: Drain, *, by: User) -> None:
     _record(drain, "drains.remove", by, before={"url": shown_url(drain.url)})
     drain.delete()
-    transaction.on_commit(publish_drains)
 
 
 def _record(drain: Drain, action: str, by: User, **moved: Any) -> None:

@@ -9,10 +9,9 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from paas.core.events import wake
 from paas.core.models import Event
 from paas.core.queue import send
-from paas.core.redis import lease, raise_flag, take_flag
+from paas.core.redis import Lease, take_turn
 from paas.hooks.models import OPEN, Delivery, DeliveryStatus, Webhook
 from paas.hooks.services.notices import notice_of
 
@@ -24,15 +23,12 @@ PROBE_SECONDS = 60
 
 def take_events() -> None:
     """One at a time: the order of events is that in which they are taken."""
-    raise_flag(TURN)
-    with lease(TURN) as held:
-        if held is None:
-            return  # whoever is at it looks again
-        while take_flag(TURN):
-            while _take_batch():
-                held.check()
-    if Event.objects.filter(is_taken=False).exists():
-        wake()
+
+    def take(held: Lease) -> None:
+        while _take_batch():
+            held.check()
+
+    take_turn(TURN, take)
 
 
 def _take_batch() -> bool:

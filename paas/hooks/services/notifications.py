@@ -17,7 +17,7 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.apps.selectors import role_in
 from paas.core import audit
-from paas.core.redis import lease, raise_flag, take_flag
+from paas.core.redis import Lease, lease, take_turn
 from paas.hooks.models import APP_TOPICS, HOST_TOPICS, Channel, ChannelKind, Message, MessageStatus, Topic
 from paas.hooks.rules import checked_target
 from paas.hooks.services.notices import MAIL, mail_is_on, tell_channel
@@ -130,15 +130,13 @@ def channels_with_work() -> set[str]:
 
 def send_messages(channel_id: str) -> None:
     """All that are due. Returns at once when somebody is at it: they look again."""
-    turn = _turn(channel_id)
-    raise_flag(turn)
-    with lease(turn) as held:
-        if held is None:
-            return
-        while take_flag(turn):
-            for message in _due(channel_id):
-                held.check()
-                _send_one(message)
+
+    def send_due(held: Lease) -> None:
+        for message in _due(channel_id):
+            held.check()
+            _send_one(message)
+
+    take_turn(_turn(channel_id), send_due)
 
 
 def _turn(channel_id: object) -> str:
@@ -160,15 +158,13 @@ def _send_one(message: Message, *, raises: bool = False) -> None:
         failure = exc
     if failure is None:
         message.status, message.sent_at, message.next_try_at, message.error = MessageStatus.SENT, timezone.now(), None, ""
-        if message.channel is None:
-            message.text = ""  # it may hold the secret of a link
     elif isinstance(failure, UserError) or message.tries > len(PAUSES) or raises:
         message.status, message.next_try_at, message.error = MessageStatus.FAILED, None, failure.message[:300]
-        if message.channel is None:
-            message.text = ""
     else:
         message.next_try_at = timezone.now() + timedelta(seconds=PAUSES[message.tries - 1])
         message.error = failure.message[:300]
+    if message.channel is None and message.status != MessageStatus.PENDING:
+        message.text = ""  # it may hold the secret of a link
     message.save(update_fields=["tries", "status", "sent_at", "next_try_at", "error", "text", "updated_at"])
     log.info("message_sent" if failure is None else "message_not_sent", message=str(message.pk), topic=message.topic)
     if failure is not None and raises:

@@ -13,7 +13,7 @@ from paas.accounts.models import User
 from paas.apps.models import App
 from paas.core import audit
 from paas.core.queue import send
-from paas.hooks.models import Delivery, DeliveryStatus, Webhook
+from paas.hooks.models import OPEN, Delivery, DeliveryStatus, Webhook
 from paas.hooks.rules import MAX_WEBHOOKS, checked_header, checked_include, checked_level, checked_target
 from runtime.errors import Conflict, InvalidInput
 from runtime.outbound.urls import shown_url
@@ -115,7 +115,7 @@ def switch_on(webhook: Webhook, *, by: User) -> None:
 @transaction.atomic
 def redeliver(delivery: Delivery, *, by: User) -> None:
     """Once more, at once, beside what else is to be delivered. Raises `Conflict` while it is not over."""
-    again = Delivery.objects.filter(pk=delivery.pk).exclude(status__in=[DeliveryStatus.PENDING, DeliveryStatus.RETRYING])
+    again = Delivery.objects.filter(pk=delivery.pk).exclude(status__in=OPEN)
     now = timezone.now()
     if not again.update(status=DeliveryStatus.PENDING, tries=0, is_aside=True, next_attempt_at=now, updated_at=now):
         raise Conflict("This delivery is still being tried.", id="delivery_not_over")
