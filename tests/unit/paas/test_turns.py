@@ -21,7 +21,7 @@ def test_who_comes_while_it_is_done_has_it_done_once_more():
 
 def test_who_comes_after_the_last_look_is_not_forgotten(monkeypatch):
     """Before the lock is let go of, but after its holder has looked for the last time."""
-    done = []
+    done: list[object] = []
     real = redis.lease
 
     @contextmanager
