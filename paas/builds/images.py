@@ -33,7 +33,7 @@ def find_pushed(app: App, process: str, image_id: str) -> str:
     for tag in sorted(tags, key=lambda name: name != "latest")[:MOST_TAGS]:
         try:
             image = registry().get_image(repository, tag)
-        except (ManifestUnknown, RegistryError):
+        except RegistryError:
             continue  # for another machine, or none that can be run
         if image_id in {image.digest, image.config_descriptor.digest}:
             return image.digest
@@ -82,13 +82,13 @@ def adopt(build: Build, console: BuildConsole) -> BuildResult:
         layers=[LayerInfo(PUSHED, layer.digest, layer.size, reused=not fresh) for layer in image.layers],
         process_types={**kept, **{process: text for process, text in commands.items() if process != RELEASE}},
         release_command=commands.get(RELEASE, release_command),
-        default_process=_own_command(image),
-        exposed_port=_port(image),
+        default_process=image.command,
+        exposed_port=image.exposed_port,
         health_checks={},
         stack="container",
         buildpacks=(PUSHED,),
         launcher=False,
-        has_image_health_check=(image.settings.get("Healthcheck") or {}).get("Test", ["NONE"])[0] != "NONE",
+        has_image_health_check=image.has_health_check,
         seconds={},
     )
 
@@ -101,7 +101,7 @@ def _check(process: str, image: Image) -> None:
             hint=f"Build it for this one: docker build --platform linux/{host_architecture()} …",
             id="wrong_architecture",
         )
-    if not _own_command(image):
+    if not image.command:
         raise BuildFailed(
             f"The image of {process} does not say what it runs.",
             hint="Give it a CMD or an ENTRYPOINT in its Dockerfile.",
@@ -133,7 +133,7 @@ def _command(first: str, image: Image, process: str, other: Image) -> str:
             hint="Use CMD instead.",
             id="several_images",
         )
-    return shlex.join(_own_command(other))
+    return shlex.join(other.command)
 
 
 def _kept(before: Release | None, image: Image, first: str, found: Mapping[str, Image]) -> tuple[dict[str, str], str]:
@@ -159,13 +159,3 @@ def _kept(before: Release | None, image: Image, first: str, found: Mapping[str, 
 
 def _files(image: Image) -> list[str]:
     return [layer.diff_id for layer in image.layers]
-
-
-def _own_command(image: Image) -> list[str]:
-    return [*(image.settings.get("Entrypoint") or ()), *(image.settings.get("Cmd") or ())]
-
-
-def _port(image: Image) -> int:
-    """The lowest that it EXPOSEs for TCP; 0 when none."""
-    ports = [port.partition("/")[0] for port in image.settings.get("ExposedPorts") or () if not port.endswith("/udp")]
-    return min((int(port) for port in ports if port.isdigit()), default=0)

@@ -229,9 +229,7 @@ class DockerfileBuilder:
         )
         started = time.monotonic()
         try:
-            image_id = self._buildkit.build(
-                order, say=lambda line: console.line(_shown(line, mask)), check=deadline.check
-            )
+            self._buildkit.build(order, say=lambda line: console.line(_shown(line, mask)), check=deadline.check)
         except BuildRefused as exc:
             raise self._failure(mask(exc.message), dockerfile, request) from exc
         seconds["dependencies"] = round(time.monotonic() - started, 3)
@@ -249,7 +247,7 @@ class DockerfileBuilder:
                 hint="Use a smaller base image, or build in stages and copy only what the app needs.",
                 id="image_too_large",
             )
-        return self._result(request, recipe, console, image=image, image_id=image_id, sent=pushed.sent, seconds=seconds)
+        return self._result(request, recipe, console, image=image, sent=pushed.sent, seconds=seconds)
 
     def _result(
         self,
@@ -258,21 +256,15 @@ class DockerfileBuilder:
         console: BuildConsole,
         *,
         image: Image,
-        image_id: str,
         sent: frozenset[str],
         seconds: dict[str, float],
     ) -> BuildResult:
-        config = self._buildkit.inspect(image_id).get("Config") or {}
         layers = [
             LayerInfo(
                 "dockerfile", layer.digest, layer.size, reused=not any(layer.diff_id.startswith(begin) for begin in sent)
             )
             for layer in image.layers
         ]
-        ports = sorted(
-            int(port.partition("/")[0]) for port in config.get("ExposedPorts") or () if not port.endswith("/udp")
-        )
-        check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
         console.step("Discovering process types")
         for line in recipe.process_lines:
             console.line(line)
@@ -285,13 +277,13 @@ class DockerfileBuilder:
             layers=layers,
             process_types=recipe.process_types,
             release_command=recipe.release_command,
-            default_process=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
-            exposed_port=ports[0] if ports else 0,
+            default_process=image.command,
+            exposed_port=image.exposed_port,
             health_checks=recipe.health_checks,
             stack=request.stack,
             buildpacks=recipe.names,
             launcher=False,
-            has_image_health_check=check[0] != "NONE",
+            has_image_health_check=image.has_health_check,
             seconds=seconds,
         )
 

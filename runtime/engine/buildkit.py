@@ -129,11 +129,6 @@ class BuildKit:
             raise EngineError(f"The engine did not tell the digest of {repository}:{tag} after pushing it.")
         return Pushed(digest, frozenset(sent))
 
-    def inspect(self, image: str) -> Mapping[str, Any]:
-        """The engine's own description of an image."""
-        found: Mapping[str, Any] = json.loads(self._call("GET", f"/images/{quote(image, safe='/:@')}/json"))
-        return found
-
     # ---------------------------------------------------------------- connections
 
     def _connect(self, timeout: float | None) -> http.client.HTTPConnection:

@@ -219,6 +219,21 @@ class Image:
         return dict(self.settings.get("Labels") or {})
 
     @property
+    def command(self) -> list[str]:
+        """What it runs by itself; nothing when it does not say."""
+        return [*(self.settings.get("Entrypoint") or ()), *(self.settings.get("Cmd") or ())]
+
+    @property
+    def exposed_port(self) -> int:
+        """The lowest that it EXPOSEs for TCP; 0 when none."""
+        ports = [port.partition("/")[0] for port in self.settings.get("ExposedPorts") or () if not port.endswith("/udp")]
+        return min((int(port) for port in ports if port.isdigit()), default=0)
+
+    @property
+    def has_health_check(self) -> bool:
+        return bool(((self.settings.get("Healthcheck") or {}).get("Test") or ["NONE"])[0] != "NONE")
+
+    @property
     def size(self) -> int:
         """Compressed bytes of all layers."""
         return sum(layer.size for layer in self.layers)
