@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runtime.logs.read import BEGINNING, content
 from runtime.logs.record import Line, Position, load
-from runtime.logs.store import segments
+from runtime.logs.store import Segment, segments
 
 MAX_LINES = 500
 MAX_BYTES = 256 * 1024
@@ -43,7 +43,7 @@ class BatchReader:
             if segment.number < position.segment or (until is not None and segment.number > until.segment):
                 continue
             begin = position.offset if segment.number == position.segment else 0
-            data = self._data(segment.number, segment.path, begin, is_packed=segment.is_packed)
+            data = self._data(segment, begin)
             stop = len(data) if until is None else until.offset - begin
             lines: list[Line] = []
             at = 0
@@ -59,17 +59,17 @@ class BatchReader:
                 return Batch(lines, Position(segment.number, begin), Position(segment.number, begin + at), has_gap)
         return None
 
-    def _data(self, number: int, path: Path, begin: int, *, is_packed: bool) -> bytes:
-        if not is_packed:
+    def _data(self, segment: Segment, begin: int) -> bytes:
+        if not segment.is_packed:
             try:
-                with path.open("rb") as file:
+                with segment.path.open("rb") as file:
                     file.seek(begin)
                     return file.read(2 * MAX_BYTES)
             except FileNotFoundError:  # packed a moment ago
                 pass
-        if self._packed[0] != number:
-            self._packed = (number, content(self._folder, number))
-        data = self._packed[1][begin:]
+        if self._packed[0] != segment.number:
+            self._packed = (segment.number, content(segment))
+        data = self._packed[1][begin : begin + 2 * MAX_BYTES]
         if not data:
             self._packed = (-1, b"")
         return data

@@ -25,7 +25,7 @@ from runtime.logs.access import AccessLog
 from runtime.logs.flood import Allowance
 from runtime.logs.mask import Secrets, masked, named_secrets
 from runtime.logs.record import NAME, Line, Source
-from runtime.logs.store import LogStore, Mark
+from runtime.logs.store import NAMES, LogStore, Mark, names_in
 from runtime.reconcile.spec import APP, APP_ID, HOME, INDEX, INSTANCE, KIND, LOGS, PROCESS, RELEASE
 
 log = logging.getLogger(__name__)
@@ -301,12 +301,12 @@ class Collector:
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             names = [each for each, owner in list(self._ids.items()) if owner == app_id]
-            (folder / "name").write_text("\n".join(names))
+            (folder / NAMES).write_text("\n".join(names))
 
     def _learn_names(self) -> None:
-        for file in self._store.root.glob("*/name"):
+        for file in self._store.root.glob(f"*/{NAMES}"):
             with suppress(OSError):
-                self._ids |= dict.fromkeys(file.read_text().split("\n"), file.parent.name)
+                self._ids |= dict.fromkeys(names_in(file.parent), file.parent.name)
 
 
 def _is_kept(container: Container) -> bool:

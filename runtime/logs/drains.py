@@ -31,6 +31,7 @@ from typing import Any
 from runtime.errors import Failure
 from runtime.logs.batch import BatchReader
 from runtime.logs.record import Line, Position, Source
+from runtime.logs.store import names_in
 from runtime.logs.syslog import framed, message
 from runtime.outbound.addresses import Guard
 from runtime.outbound.api import NotReached
@@ -83,6 +84,14 @@ class State:
     behind_seconds: float = 0.0
     error: str = ""
     at: str = ""
+
+    @property
+    def looked_at(self) -> datetime | None:
+        """When this was written down."""
+        try:
+            return datetime.fromisoformat(self.at)
+        except ValueError:
+            return None
 
 
 class Drain:
@@ -230,7 +239,7 @@ class Drain:
 
     def _name(self, app: str) -> str:
         try:
-            return (self._logs / app / "name").read_text().strip() or app
+            return names_in(self._logs / app)[-1].strip() or app
         except OSError:
             return app
 

@@ -107,7 +107,7 @@ class AppLogReader:
                 continue
             if wanted.until and segment.first and segment.first > wanted.until.timestamp():
                 continue
-            data = _content(segment)
+            data = content(segment)
             end = before.offset if before is not None and before.segment == segment.number else len(data)
             for offset, record in _search(data, min(end, len(data)), wanted, pattern):
                 line = load(record, Position(segment.number, offset))
@@ -126,7 +126,7 @@ class AppLogReader:
             if segment.number < position.segment:
                 continue
             begin = position.offset if segment.number == position.segment else 0
-            data, start = _content(segment, begin), 0
+            data, start = content(segment, begin), 0
             while start < len(data):
                 # Piece by piece: a tail wants little, a download everything.
                 stop = data.rfind(b"\n", start, start + PIECE_BYTES) + 1 or data.find(b"\n", start) + 1
@@ -165,7 +165,7 @@ class AppLogReader:
                 return
 
 
-def _content(segment: Segment, offset: int = 0) -> bytes:
+def content(segment: Segment, offset: int = 0) -> bytes:
     """Empty when it has gone meanwhile; a growing one may have been packed."""
     for each in (segment, *(other for other in segments(segment.path.parent) if other.number == segment.number)):
         try:
@@ -177,14 +177,6 @@ def _content(segment: Segment, offset: int = 0) -> bytes:
                 return data[: data.rfind(b"\n") + 1]
         except (FileNotFoundError, EOFError):
             continue
-    return b""
-
-
-def content(folder: Path, number: int) -> bytes:
-    """All of one segment; empty when it has gone."""
-    for segment in segments(folder):
-        if segment.number == number:
-            return _content(segment)
     return b""
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SEGMENT = re.compile(r"([0-9]{8,})(?:\.([0-9]+)-([0-9]+))?\.log(\.gz)?")
 MARKS = "marks.json"
+NAMES = "name"  # a file with those that the app has had, a line for each, the newest last
 MOST_MARKS = 500
 
 
@@ -57,6 +58,11 @@ class Mark:
 
     stamp: str = ""
     count: int = 0
+
+
+def names_in(folder: Path) -> list[str]:
+    """What the app of this folder is and was called. Raises `OSError` when nobody has written that down."""
+    return (folder / NAMES).read_text().split("\n")
 
 
 def segments(folder: Path) -> list[Segment]:

@@ -103,7 +103,7 @@ def _drain_state(row: Drain) -> DrainDetails:
         dropped=state.dropped,
         behind_seconds=state.behind_seconds,
         error=state.error or None,
-        at=state.at,
+        at=state.looked_at,
     )
 
 

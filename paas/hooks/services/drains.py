@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from paas.core.files import write
 from paas.hooks.models import Drain
 from paas.hooks.rules import checked_target, drain_digest
 from runtime.errors import Conflict
+from runtime.logs.drains import LIST, SCHEMES, State, load_state
 from runtime.outbound.urls import shown_url
 
-SCHEMES = ("https", "http", "syslog+tls", "syslog")
 MAX_DRAINS = 5
 
 
@@ -77,32 +76,12 @@ def publish_drains() -> None:
         }
         for row in rows.order_by("token").values("token", "app", "sealed", "created_at")
     ]
-    file = folder() / "drains.json"
+    file = folder() / LIST
     if drains or file.exists():
         folder().mkdir(mode=0o700, exist_ok=True)
         write(file, json.dumps({"drains": drains}, indent=1), mode=0o600)
 
 
-@dataclass(frozen=True, slots=True)
-class DrainState:
+def state_of(drain: Drain) -> State:
     """What the agent wrote down last."""
-
-    sent: int = 0
-    dropped: int = 0
-    behind_seconds: float = 0.0
-    error: str = ""
-    at: datetime | None = None
-
-
-def state_of(drain: Drain) -> DrainState:
-    try:
-        kept = json.loads((folder() / f"{drain.token}.json").read_text())
-        return DrainState(
-            sent=int(kept.get("sent", 0)),
-            dropped=int(kept.get("dropped", 0)),
-            behind_seconds=float(kept.get("behind_seconds", 0)),
-            error=str(kept.get("error", "")),
-            at=datetime.fromisoformat(kept["at"]) if kept.get("at") else None,
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return DrainState()
+    return load_state(folder() / f"{drain.token}.json")

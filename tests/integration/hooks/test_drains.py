@@ -201,6 +201,13 @@ def test_a_drain_of_all_apps_is_told_their_names(world, receiver):
     assert names == [b"hello"] * 3 + [b"shop"] * 3
 
 
+def test_an_app_that_was_renamed_goes_by_its_new_name(world, receiver):
+    world.say(2)
+    (world.logs / APP / "name").write_text("hello\nshop")
+    run_dry(world.drain(receiver.url, app=""))
+    assert [each.split()[3] for got in receiver.got for each in unframed(got.body)] == [b"shop"] * 2
+
+
 def test_no_drain_leads_into_the_network_of_the_platform(world, syslog):
     receiver = syslog()
     world.say(1)
