@@ -4,7 +4,6 @@ read, as long as the person it was made for may; it is forgotten when nobody has
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from paas.accounts.models import ApiToken, User
+from paas.accounts.services import hash_token
 from paas.apps.models import App
 from paas.apps.selectors import apps_visible_to
 from paas.core import redis
@@ -95,4 +95,4 @@ def _over() -> NotFound:
 
 
 def _key(secret: str) -> str:
-    return f"paas:log-session:{hashlib.sha256(secret.encode()).hexdigest()}"
+    return f"paas:log-session:{hash_token(secret)}"

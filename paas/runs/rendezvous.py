@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 
+from paas.accounts.services import hash_token
 from paas.core import redis
 from paas.runs.models import Run
 from paas.runs.services import COME_SECONDS
@@ -26,4 +26,4 @@ def claim_terminal(secret: str) -> Run | None:
 
 
 def _key(secret: str) -> str:
-    return f"paas:rendezvous:{hashlib.sha256(secret.encode()).hexdigest()}"
+    return f"paas:rendezvous:{hash_token(secret)}"

@@ -6,7 +6,6 @@ down, and the sweep looks anyway, at deadlines and at what a worker that died le
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from redis.exceptions import RedisError
 
 from paas.accounts.models import User
 from paas.apps.models import App
+from paas.config.rules import MAX_VALUE_BYTES, NAME
 from paas.convergence.oneoff import one_off_container
 from paas.convergence.spec import app_spec
 from paas.core import audit, redis
@@ -55,8 +55,6 @@ COME_SECONDS = 60  # within which somebody comes for a terminal that was promise
 BEAT_SECONDS = 20.0
 LONGEST_SECONDS = 24 * 3600
 MAX_VARIABLES = 100
-MAX_VALUE = 32 * 1024
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def _beating(run: Run) -> Iterator[None]:
 
     def beat() -> None:
         with suppress(RedisError):
-            redis.client().set(_beat_key(run), 1, ex=int(BEAT_SECONDS * 3))
+            redis.raise_flag(_held(run), lifetime_seconds=int(BEAT_SECONDS * 3))
 
     def go_on() -> None:
         while not done.wait(BEAT_SECONDS):
@@ -166,8 +164,8 @@ def _beating(run: Run) -> Iterator[None]:
         done.set()
 
 
-def _beat_key(run: Run) -> str:
-    return f"paas:run:{run.pk}:held"
+def _held(run: Run) -> str:
+    return f"run:{run.pk}:held"
 
 
 def begin(run_id: str | UUID) -> None:
@@ -203,7 +201,7 @@ def settle(container_id: str) -> None:
 
 
 def _is_held(run: Run) -> bool:
-    return bool(redis.client().exists(_beat_key(run)))
+    return redis.is_raised(_held(run))
 
 
 def sweep() -> None:
@@ -299,15 +297,16 @@ def _check_wishes(app: App, release: Release, wishes: Wishes) -> None:
     if len(wishes.environment) > MAX_VARIABLES:
         raise InvalidInput(f"A run takes at most {MAX_VARIABLES} variables of its own.", id="invalid_environment")
     for name, value in wishes.environment.items():
-        if not NAME.fullmatch(name) or "\0" in value or len(value) > MAX_VALUE:
+        if not NAME.fullmatch(name) or "\0" in value or len(value) > MAX_VALUE_BYTES:
             raise InvalidInput(
                 f"The variable {name[:40]!r} can't be set.",
                 hint="Names are letters, digits and underscores; values are text of at most 32 KiB.",
                 id="invalid_environment",
             )
-    known = [process.process for process in formation(app, release)]
-    if wishes.process and wishes.process not in known:
-        raise unknown_process(app, wishes.process, known)
+    if wishes.process:
+        known = [process.process for process in formation(app, release)]
+        if wishes.process not in known:
+            raise unknown_process(app, wishes.process, known)
     if memory := wishes.limits.get("memory_bytes"):
         check_memory("run", memory, machine_bytes=machine_memory())
     if wishes.timeout_seconds is not None and not 0 < wishes.timeout_seconds <= LONGEST_SECONDS:
@@ -365,7 +364,7 @@ def _conclude(run: Run, container_id: str, *, is_overdue: bool = False) -> None:
     if run.stop_requested_at is not None:
         _finish(run, RunStatus.STOPPED, exit_code=end.code, reason="Stopped by hand.")
     elif is_overdue:
-        seconds = run.timeout_seconds or settings.ENV.run_timeout_seconds
+        seconds = _allowed_seconds(run)
         _finish(run, RunStatus.FAILED, exit_code=end.code, reason=f"It was stopped after {seconds} seconds.")
     elif end.code:
         why = "it ran out of memory" if end.oom_killed else exit_meaning(end.code)
@@ -391,8 +390,11 @@ def _finish(
 def _is_overdue(run: Run) -> bool:
     if run.started_at is None or (run.is_attached and run.timeout_seconds is None):
         return False
-    seconds = run.timeout_seconds or settings.ENV.run_timeout_seconds
-    return timezone.now() > run.started_at + timedelta(seconds=seconds)
+    return timezone.now() > run.started_at + timedelta(seconds=_allowed_seconds(run))
+
+
+def _allowed_seconds(run: Run) -> int:
+    return run.timeout_seconds or settings.ENV.run_timeout_seconds
 
 
 def _is_running(container_id: str) -> bool:

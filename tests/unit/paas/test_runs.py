@@ -267,7 +267,7 @@ def test_a_terminal_whose_holder_died_is_ended_by_the_second_look(world: SimpleN
         services.sweep()
         services.sweep()
         assert sent_tasks == []  # somebody holds it
-        redis.client().delete(f"paas:run:{session.run.pk}:held")
+        redis.take_flag(f"run:{session.run.pk}:held")
         services.sweep()
         assert sent_tasks == []  # Redis may have been away
         services.sweep()
