@@ -274,15 +274,7 @@ class Registry:
         """Make all layers of an image known in another repository of this registry; bytes travel only when the registry
         can't mount. Returns the digests that were not there before."""
         source = from_repository or image.repository
-        added: list[str] = []
-        for layer in image.layers:
-            if self.has_blob(repository, layer.digest):
-                continue
-            location = self._open_upload(repository, layer.digest, source)
-            if location:
-                self._copy(repository, layer.descriptor, source, location)
-            added.append(layer.digest)
-        return tuple(added)
+        return tuple(layer.digest for layer in image.layers if self._bring(repository, layer.descriptor, source))
 
     def copy_image(self, digest: str, *, source: str, target: str) -> bool:
         """Make an image, or an index with all it lists, known in another repository of this registry under the same
@@ -300,8 +292,7 @@ class Registry:
         for each in listed:
             self.copy_image(each.digest, source=source, target=target)
         for blob in blobs:
-            if not self.has_blob(target, blob.digest) and (location := self._open_upload(target, blob.digest, source)):
-                self._copy(target, blob, source, location)
+            self._bring(target, blob, source)
         self._put_manifest(target, digest, content, media_type, digest)
         return True
 
@@ -448,6 +439,15 @@ class Registry:
         # "0-0" says both "one byte" and "none"; taking it for none is right whenever pieces are larger than one byte.
         end = int(last.rpartition("-")[2] or 0)
         return self._location(response, location), end + 1 if end else 0
+
+    def _bring(self, repository: str, blob: Descriptor, source: str) -> bool:
+        """From another repository. Bytes travel only when the registry can't mount. False when it was there."""
+        if self.has_blob(repository, blob.digest):
+            return False
+        location = self._open_upload(repository, blob.digest, source)
+        if location:
+            self._copy(repository, blob, source, location)
+        return True
 
     def _copy(self, repository: str, blob: Descriptor, source: str, location: str) -> None:
         with tempfile.NamedTemporaryFile(prefix="paas-blob-") as file:

@@ -69,8 +69,7 @@ def tcp_master(home: Path) -> int:
 
 def tcp_workers(home: Path) -> list[int]:
     """Its workers, also those of a master that is gone: they have its log open."""
-    log = facts(home).get("log", "")
-    return [pid for pid in _processes() if title(pid).startswith("nginx: worker") and log in _open_files(pid)]
+    return _with_tcp_log(home, "nginx: worker")
 
 
 def workers(home: Path) -> list[int]:
@@ -113,10 +112,15 @@ def clear_tcp(home: Path) -> None:
 
 def _tcp_processes(home: Path) -> list[int]:
     """Also a master that has no title yet, and a worker that still has the one of its master."""
-    log = facts(home).get("log", "")
-    found = [pid for pid in _processes() if title(pid).startswith("nginx: ") and log in _open_files(pid)]
+    found = _with_tcp_log(home, "nginx: ")
     noted = _noted(home / "run" / "tcp.pid")
     return [noted, *found] if noted and noted not in found else found
+
+
+def _with_tcp_log(home: Path, words: str) -> list[int]:
+    """Processes whose title begins like this and that have the log of this home's TCP ports open."""
+    log = facts(home).get("log", "")
+    return [pid for pid in _processes() if title(pid).startswith(words) and log in _open_files(pid)]
 
 
 def clear_udp(home: Path) -> None:
