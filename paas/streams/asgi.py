@@ -114,7 +114,7 @@ class Streams:
             },
         )
         if target.startswith(logins.PREFIX):
-            asked = replace(question, forwarded={**question.forwarded, "authorization": headers.get("authorization", "")})
+            asked = replace(question, authorization=headers.get("authorization", ""))
             status, body = await logins.wait_for_token(self.grants, asked, receive, hold_seconds=self._hold)
             await _answer(send, status, body, (b"cache-control", b"no-store"), kind=b"application/json")
             return
@@ -134,7 +134,7 @@ class Streams:
         await send({"type": "http.response.start", "status": 200, "headers": facts})
         await send({"type": "http.response.body", "body": reader.manner.opening, "more_body": True})
         relaying = asyncio.create_task(self._relay(reader, question, send))
-        leaving = asyncio.create_task(_until_gone(receive))
+        leaving = asyncio.create_task(logins.until_gone(receive))
         try:
             await asyncio.wait({relaying, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if relaying.done():
@@ -205,11 +205,6 @@ async def _write(send: Send, events: bytes) -> None:
     """Waits for a slow reader. Raises TimeoutError when that takes too long."""
     async with asyncio.timeout(SEND_SECONDS):
         await send({"type": "http.response.body", "body": events, "more_body": True})
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _answer(

@@ -29,6 +29,7 @@ class Question:
     target: str  # path and query below /streams/
     cookie: str
     forwarded: Mapping[str, str] = field(default_factory=dict, compare=False)
+    authorization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,13 @@ class Grants:
         reader, writer = await asyncio.open_unix_connection(self._socket)
         try:
             connection = h11.Connection(h11.CLIENT)
-            headers = {"Host": "streams", **question.forwarded, "Cookie": question.cookie, "Connection": "close"}
+            headers = {
+                "Host": "streams",
+                **question.forwarded,
+                "Cookie": question.cookie,
+                "Authorization": question.authorization,
+                "Connection": "close",
+            }
             request = h11.Request(
                 method="GET",
                 target=f"/-/streams/{question.target}".encode("latin-1"),

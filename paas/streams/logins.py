@@ -22,7 +22,7 @@ async def wait_for_token(
     grants: Grants, question: Question, receive: Receive, *, hold_seconds: float, pause_seconds: float = PAUSE_SECONDS
 ) -> tuple[int, str]:
     """Status and body of the answer. 503, when nobody has confirmed yet, means: ask again."""
-    leaving = asyncio.ensure_future(_until_gone(receive))
+    leaving = asyncio.ensure_future(until_gone(receive))
     deadline = time.monotonic() + hold_seconds
     try:
         while True:
@@ -46,6 +46,6 @@ def _body(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values))
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -82,3 +82,9 @@ def test_the_streams_process_asks_with_the_programs_secret():
             assert visit.status == 200
 
     played(scene)
+
+
+def test_who_shows_another_secret_asks_another_question():
+    """The same questions are asked once for all who wait, and an answer may be a token."""
+    first, second = (Question("logins/x", "", {}, secret) for secret in ("Bearer one", "Bearer two"))
+    assert first != second
