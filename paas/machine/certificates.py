@@ -21,13 +21,13 @@ Pair = tuple[bytes, bytes]  # key, chain
 def platform_certificates(env: Env) -> Mapping[str, Pair]:
     """What is shown, by name. Makes the authority and its certificate where there is none yet, or too old a one. Raises
     `InvalidInput` for given files that can't be used."""
-    own = _own(env)
+    own = own_certificate(env)
     given = given_certificate(env)
     names = [name for name in env.own_names if name not in {"127.0.0.1", "::1"}]
     return {name: given if given is not None and ca.covers(given[1], name) else own for name in names}
 
 
-def _own(env: Env) -> Pair:
+def own_certificate(env: Env) -> Pair:
     """Of our own authority, for all names; in files as well, for the processes that speak TLS themselves."""
     authority = ca.ensure_ca(env.ca_file.parent)
     key_file, chain_file = env.own_certificate

@@ -91,33 +91,26 @@ class Commands:
         if text:
             await self.line.say(text.encode("utf-8", "replace"), is_error=is_error)
 
+    async def _show(self, otherwise: str, table: Callable[..., list[str]], *of: object) -> int:
+        lines = await self.pools.calls.run(table, self.user, *of)
+        await self._tell(lines or [otherwise], is_error=not lines)
+        return 0
+
     async def _help(self, _: list[str]) -> int:
         await self._tell(HELP.splitlines())
         return 0
 
     async def _apps(self, arguments: list[str]) -> int:
         _options("apps", arguments)
-        lines = await self.pools.calls.run(apps_table, self.user)
-        await self._tell(lines)
-        if not lines:
-            await self._tell(["No apps yet. Push one."], is_error=True)
-        return 0
+        return await self._show("No apps yet. Push one.", apps_table)
 
     async def _ps(self, arguments: list[str]) -> int:
         given = _options("ps", arguments, _APP)
-        lines = await self.pools.calls.run(ps_table, self.user, given["app"])
-        await self._tell(lines)
-        if not lines:
-            await self._tell(["Nothing runs."], is_error=True)
-        return 0
+        return await self._show("Nothing runs.", ps_table, given["app"])
 
     async def _releases(self, arguments: list[str]) -> int:
         given = _options("releases", arguments, _APP, _number(15))
-        lines = await self.pools.calls.run(releases_table, self.user, given["app"], given["num"])
-        await self._tell(lines)
-        if not lines:
-            await self._tell(["No releases yet. Push some code."], is_error=True)
-        return 0
+        return await self._show("No releases yet. Push some code.", releases_table, given["app"], given["num"])
 
     # logs
 

@@ -12,7 +12,6 @@ import logging
 import re
 import socket
 import ssl
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -112,7 +111,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._line: Line
         self._head = b""
-        self._is_known = self._is_greeted = False
+        self.is_known = self._is_greeted = False
         self._patience: asyncio.TimerHandle | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -179,16 +178,12 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
-    @property
-    def is_known(self) -> bool:
-        return self._is_known
-
     async def _serve(self, secret: str) -> None:
         try:
             run = await self._server.calls.run(self._server.terminals.claim, secret)
             if run is None:
                 return
-            self._is_known = True
+            self.is_known = True
             if self._patience is not None:
                 self._patience.cancel()
             await self._line.say(GREETING)
@@ -198,7 +193,7 @@ class _Connection(asyncio.Protocol):
         except OSError:
             pass  # the client has gone
         except Exception:
-            log.exception("rendezvous_failed: %s", uuid.uuid4().hex)
+            log.exception("rendezvous_failed")
         finally:
             self._transport.close()
 

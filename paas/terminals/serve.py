@@ -11,7 +11,7 @@ import asyncssh
 import structlog
 
 from paas.env import Env
-from paas.machine.certificates import platform_certificates
+from paas.machine.certificates import own_certificate
 from paas.terminals.commands import Pools
 from paas.terminals.platform import PlatformHost, PlatformTerminals, with_database
 from paas.terminals.rendezvous import Certificates, Pair, RendezvousServer
@@ -49,7 +49,7 @@ async def serve(env: Env, stop: asyncio.Event) -> None:
         ensure_host_key(env.ssh_host_key)
         await ssh.listen(env.http_address, env.ssh_port, env.ssh_host_key)
     if env.rendezvous_port:
-        await calls.run(platform_certificates, env)  # there has to be one
+        await calls.run(own_certificate, env)  # there has to be one
         certificates = Certificates(partial(certificate_for, env))
         await terminals.listen(env.http_address, env.rendezvous_port, certificates)
     log.info("terminals_ready", ssh=env.ssh_port, rendezvous=env.rendezvous_port)

@@ -54,7 +54,6 @@ class Request:
     command: str
     line: Line
     terminal: str | None  # its type; None: pipes
-    address: str
 
 
 class Host(Protocol[Identity]):
@@ -336,7 +335,7 @@ class _Session(asyncssh.SSHServerSession[bytes], Generic[Identity]):
             raise UserError("Your key is no longer known here.", hint=host.refusal([connection.fingerprint]))
         git = parse_command(self._command)
         if git is None:
-            return await host.run(identity, Request(self._command, line, self._terminal, connection.address))
+            return await host.run(identity, Request(self._command, line, self._terminal))
         access = await self._server.calls.run(host.open, identity, git.app_name, git.service)
         if git.service == "git-receive-pack":
             return await self._server.git.receive(access, line)

@@ -48,7 +48,7 @@ def say(user: User, command: str, *, terminal: str | None = None) -> tuple[int, 
 
     async def scene() -> tuple[int, Client]:
         client = Client()
-        return await Commands(user, Request(command, line.Line(client), terminal, "192.0.2.1"), pools()).run(), client
+        return await Commands(user, Request(command, line.Line(client), terminal), pools()).run(), client
 
     status, client = async_to_sync(scene)()
     out, err = (b"".join(data for data, is_error in client.got if is_error is which).decode() for which in (False, True))
