@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import threading
 import time
@@ -17,11 +18,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import docker
+import httpx
 import redis
 
 from paas.core.processes import Sessions
@@ -30,6 +33,7 @@ from runtime.registry import Credentials, Registry
 from runtime.registry.tokens import Access, TokenIssuer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+ACCEPT = "application/vnd.heroku+json; version=3"
 SAMPLES = CHECKOUT / "tests" / "sample_apps"
 VERSION_LINE = re.compile(r'(VERSION = "|<h1>Version )[^"<{]+')
 T = TypeVar("T")
@@ -134,6 +138,18 @@ class Platform:
             return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
+
+    @cached_property
+    def trusted(self) -> ssl.SSLContext:
+        """Who knows the platform's own authority, and no other."""
+        return ssl.create_default_context(cafile=str(self.env.ca_file))
+
+    def http(self, token: str = "", *, seconds: float = 60) -> httpx.Client:
+        """The API at `https://localhost`: with a token as its clients ask, without one as anybody who has an address."""
+        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(
+            base_url=self.env.api_local_url, headers=headers, verify=self.trusted, trust_env=False, timeout=seconds
+        )
 
     def registry(self) -> Registry:
         """The bundled one, with all rights, by the port that the engine uses."""

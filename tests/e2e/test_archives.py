@@ -5,28 +5,21 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import ssl
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.harness import App, Platform, wait_until
 
-ACCEPT = "application/vnd.heroku+json; version=3"
-
 
 class Api:
     def __init__(self, platform: Platform) -> None:
-        env = platform.env
-        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {platform.token}"}
-        trusted = ssl.create_default_context(cafile=str(env.ca_file))
-        self.client = httpx.Client(base_url=env.api_local_url, headers=headers, verify=trusted, timeout=60)
-        self.bare = httpx.Client(verify=trusted, timeout=60)  # whoever has the address of an upload needs nothing else
+        self.client = platform.http(platform.token)
+        self.bare = platform.http()  # whoever has the address of an upload needs nothing else
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.client.request(method, path, json=body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,17 +11,16 @@ import pytest
 from tests.e2e.browser import Visitor
 from tests.e2e.harness import Platform
 
-ACCEPT = "application/vnd.heroku+json; version=3"
-
 
 @pytest.fixture
 def api(platform: Platform) -> Iterator[httpx.Client]:
-    trusted = ssl.create_default_context(cafile=str(platform.env.ca_file))
-    with httpx.Client(base_url=platform.env.api_local_url, verify=trusted, timeout=70) as client:
+    with platform.http(seconds=70) as client:
         yield client
 
 
-def test_a_program_gets_its_token_when_somebody_confirms_its_code(api: httpx.Client, visitor: Visitor) -> None:
+def test_a_program_gets_its_token_when_somebody_confirms_its_code(
+    platform: Platform, api: httpx.Client, visitor: Visitor
+) -> None:
     begun = api.post("/auth", json={"description": "paas on laptop"}).json()
     code = begun["browser_url"].rpartition("/")[2]
     lead = api.get(begun["browser_url"])
@@ -38,10 +36,10 @@ def test_a_program_gets_its_token_when_somebody_confirms_its_code(api: httpx.Cli
         visitor.check()
         answer = waiting.result(timeout=70)
     assert answer.status_code == 200, answer.text
-    headers = {"Accept": ACCEPT, "Authorization": f"Bearer {answer.json()['access_token']}"}
-    assert api.get("/apps", headers=headers).status_code == 200
-    assert api.delete("/oauth/authorizations/~", headers=headers).status_code == 200
-    assert api.get("/apps", headers=headers).status_code == 401
+    with platform.http(answer.json()["access_token"]) as program:
+        assert program.get("/apps").status_code == 200
+        assert program.delete("/oauth/authorizations/~").status_code == 200
+        assert program.get("/apps").status_code == 401
 
 
 def test_a_program_that_somebody_refuses_gets_none(api: httpx.Client, visitor: Visitor) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from tests.e2e.browser import Person, Visitor, make_person
@@ -80,15 +78,7 @@ def as_somebody_else(heroku: Heroku, person: Person) -> Heroku:
 
 def accept(heroku: Heroku, app: App) -> None:
     """A transfer: the CLI has no command for it, on Heroku one does it in the browser."""
-    headers = {
-        "Accept": "application/vnd.heroku+json; version=3",
-        "Authorization": f"Bearer {heroku.environment['HEROKU_API_KEY']}",
-    }
-    url, context = (
-        heroku.settings["HEROKU_HOST"],
-        ssl.create_default_context(cafile=heroku.settings["NODE_EXTRA_CA_CERTS"]),
-    )
-    with httpx.Client(base_url=url, headers=headers, verify=context, trust_env=False) as api:
+    with heroku.platform.http(heroku.environment["HEROKU_API_KEY"]) as api:
         offered = [each["id"] for each in api.get("/account/app-transfers").json() if each["app"]["name"] == app.name]
         answer = api.patch(f"/account/app-transfers/{offered[0]}", json={"state": "accepted"})
         assert answer.status_code == 200, answer.text

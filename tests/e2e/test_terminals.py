@@ -18,31 +18,21 @@ import pytest
 
 from tests.e2e.harness import App, Platform, wait_until
 
-VERSION = "application/vnd.heroku+json; version=3"
-
 
 class Api:
-    """At `https://localhost`, with the certificate of the platform's own authority checked."""
-
     def __init__(self, platform: Platform) -> None:
-        self.context = ssl.create_default_context(cafile=str(platform.env.ca_file))
-        self._client = httpx.Client(
-            base_url=platform.info["api_local_url"],
-            headers={"Accept": VERSION, "Authorization": f"Bearer {platform.token}"},
-            verify=self.context,
-            trust_env=False,
-            timeout=60,
-        )
-        self.close = self._client.close
+        self.trusted = platform.trusted
+        self.client = platform.http(platform.token)
+        self.bare = platform.http()  # whoever has the address of a log or an output needs nothing else
 
     def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
-        answer = self._client.request(method, path, json=body)
+        answer = self.client.request(method, path, json=body)
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def read(self, address: str) -> httpx.Response:
-        """Without a token."""
-        return httpx.get(address, verify=self.context, trust_env=False, timeout=60)
+    def close(self) -> None:
+        self.client.close()
+        self.bare.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +70,7 @@ def met(api: Api, attach_url: str, *, end: bytes = b"\r\n") -> Iterator[Meeting]
     address = urlsplit(attach_url)
     with (
         socket.create_connection(("127.0.0.1", address.port or 0), timeout=60) as plain,
-        api.context.wrap_socket(plain, server_hostname=address.hostname) as connection,
+        api.trusted.wrap_socket(plain, server_hostname=address.hostname) as connection,
     ):
         connection.sendall(address.path.removeprefix("/").encode() + end)
         yield Meeting(connection)
@@ -189,7 +179,7 @@ def test_what_a_detached_run_says_is_in_a_log_session(api: Api, steady: App):
 
     def session() -> httpx.Response:
         made = api("POST", f"/apps/{steady.name}/log-sessions", {"dyno": run["name"], "lines": 10}, status=201)
-        return api.read(made["logplex_url"])
+        return api.bare.get(made["logplex_url"])
 
     wait_until(lambda: words in session().text, "the line is in the log")
     answer = session()
@@ -201,13 +191,11 @@ def test_a_tail_is_a_stream_of_events_that_goes_on(api: Api, steady: App):
     body = {"dyno": "worker", "lines": 1, "tail": True}
     made = api("POST", f"/apps/{steady.name}/log-sessions", body, status=201)
     accept = {"Accept": "text/event-stream"}
-    with httpx.stream(
-        "GET", made["logplex_url"], headers=accept, verify=api.context, trust_env=False, timeout=60
-    ) as answer:
+    with api.bare.stream("GET", made["logplex_url"], headers=accept) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = (line for line in answer.iter_lines() if line.startswith("data: "))
         assert [bool(re.match(r"data: \S+ app\[worker\.1\]: ", next(lines))) for _ in range(3)] == [True] * 3
-    assert api.read(made["logplex_url"][:-4] + "0000").status_code == 404
+    assert api.bare.get(made["logplex_url"][:-4] + "0000").status_code == 404
 
 
 def test_the_output_of_a_build_is_read_at_its_address_while_it_is_written(
@@ -219,10 +207,10 @@ def test_the_output_of_a_build_is_read_at_its_address_while_it_is_written(
     push.wait_for("tick 1", seconds=180)  # while it waits for its turn there is no output yet: 404
     (build,) = api("GET", f"/apps/{app.name}/builds")
     seen: list[float] = []
-    with httpx.stream("GET", build["output_stream_url"], verify=api.context, trust_env=False, timeout=120) as answer:
+    with api.bare.stream("GET", build["output_stream_url"], timeout=120) as answer:
         assert answer.status_code == 200
         for _ in answer.iter_lines():
             seen.append(time.monotonic())
     push.succeeded()
     assert seen[-1] - seen[0] > 2  # not all at the end
-    assert "is live at" in api.read(build["output_stream_url"]).text
+    assert "is live at" in api.bare.get(build["output_stream_url"]).text
