@@ -406,6 +406,13 @@ class App:
         labels = [f"paas.app={self.name}", "paas.kind=instance"] + [f"paas.process={process}"] * bool(process)
         return [c for c in self.platform.containers(*labels) if c["State"] == "running"]
 
+    def runs(self) -> list[dict[str, Any]]:
+        """Containers of one-off runs, as the engine lists them."""
+        return self.platform.containers(f"paas.app={self.name}", "paas.kind=run")
+
+    def runs_end(self, seconds: float = PROMPT_SECONDS) -> None:
+        wait_until(lambda: not self.runs(), "no container of a run is left", seconds)
+
     def image(self) -> tuple[str, list[dict[str, Any]]]:
         """Digest and layers of the newest release's image."""
         rows = self.platform.rows(

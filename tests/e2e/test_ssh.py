@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,14 +25,6 @@ def shell(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def pushed(shell: Shell, app: App) -> Push:
     return Push(app.folder, shell.remote(app.name), environment=shell.git_environment)
-
-
-def runs_of(platform: Platform, app: App) -> list[dict[str, Any]]:
-    return platform.containers(f"paas.app={app.name}", "paas.kind=run")
-
-
-def nothing_is_left(platform: Platform, app: App) -> None:
-    wait_until(lambda: not runs_of(platform, app), "no container of a run is left")
 
 
 def test_a_push_to_a_new_name_creates_the_app_and_deploys_it(platform: Platform, shell: Shell, app: App):
@@ -96,7 +87,7 @@ def test_people_without_a_command_line_see_their_apps(shell: Shell, steady: App)
     wait_until(lambda: "app[worker.1]" in shell.run(logs).out, "the worker says something")
 
 
-def test_a_log_is_followed_until_the_reader_leaves(platform: Platform, shell: Shell, steady: App):
+def test_a_log_is_followed_until_the_reader_leaves(shell: Shell, steady: App):
     with shell.start(f"logs -a {steady.name} -t -n 1 -p worker") as tail:
         assert tail.stdout is not None
         lines = [tail.stdout.readline() for _ in range(4)]
@@ -108,7 +99,7 @@ def test_a_log_is_followed_until_the_reader_leaves(platform: Platform, shell: Sh
     assert terminal.end() == 130
 
 
-def test_a_command_has_pipes_and_its_exit_status_is_passed_on(platform: Platform, shell: Shell, steady: App):
+def test_a_command_has_pipes_and_its_exit_status_is_passed_on(shell: Shell, steady: App):
     result = shell.run(f"run -a {steady.name} 'cat; echo fine >&2; exit 7'", text="hello")
     assert (result.code, result.out, result.err) == (7, "hello", "fine\n")
     data = bytes(range(256)) * 20_000
@@ -116,10 +107,10 @@ def test_a_command_has_pipes_and_its_exit_status_is_passed_on(platform: Platform
         shell.command(f"run -a {steady.name} cat"), input=data, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout == data) == (0, True)
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
-def test_a_command_has_a_terminal_of_the_right_size_and_ctrl_c_reaches_it(platform: Platform, shell: Shell, steady: App):
+def test_a_command_has_a_terminal_of_the_right_size_and_ctrl_c_reaches_it(shell: Shell, steady: App):
     terminal = Terminal(shell.command(f"run -a {steady.name} sh", options=["-t"]), rows=30, columns=100)
     terminal.type("stty size; echo $TERM\r")
     terminal.until("30 100\r\n")
@@ -128,12 +119,12 @@ def test_a_command_has_a_terminal_of_the_right_size_and_ctrl_c_reaches_it(platfo
     wait_until(lambda: _size(terminal) == "40 132", "the new size is known in the container")
     terminal.type("sleep 1000; echo interrupted: $?\r")
     terminal.until("sleep 1000")
-    wait_until(lambda: _sleeps(platform, steady), "the command sleeps")
+    wait_until(lambda: _sleeps(steady), "the command sleeps")
     terminal.type("\x03")
     terminal.until("^C")
     terminal.type("exit 5\r")
     assert terminal.end() == 5
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
 def _size(terminal: Terminal) -> str:
@@ -142,18 +133,18 @@ def _size(terminal: Terminal) -> str:
     return terminal.until("=\r\n").removesuffix("=\r\n")
 
 
-def _sleeps(platform: Platform, app: App) -> bool:
-    top = platform.engine.api.top(runs_of(platform, app)[0]["Id"])
+def _sleeps(app: App) -> bool:
+    top = app.platform.engine.api.top(app.runs()[0]["Id"])
     return any("sleep 1000" in " ".join(process) for process in top["Processes"])
 
 
-def test_a_client_that_is_gone_leaves_nothing_behind(platform: Platform, shell: Shell, steady: App):
+def test_a_client_that_is_gone_leaves_nothing_behind(shell: Shell, steady: App):
     terminal = Terminal(shell.command(f"run -a {steady.name} sh", options=["-t"]))
     terminal.type("echo re''ady\r")
     terminal.until("ready")
-    assert len(runs_of(platform, steady)) == 1
+    assert len(steady.runs()) == 1
     terminal.kill()
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
 def test_a_removed_key_opens_nothing_any_more_not_even_on_an_open_connection(

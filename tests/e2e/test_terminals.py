@@ -83,25 +83,17 @@ def attached(api: Api, app: App, command: str, **more: Any) -> dict[str, Any]:
     return made
 
 
-def runs_of(platform: Platform, app: App) -> list[dict[str, Any]]:
-    return platform.containers(f"paas.app={app.name}", "paas.kind=run")
-
-
-def nothing_is_left(platform: Platform, app: App) -> None:
-    wait_until(lambda: not runs_of(platform, app), "no container of a run is left")
-
-
 @pytest.mark.parametrize("end", [b"\r\n", b""])
-def test_the_greeting_comes_by_itself_and_then_the_terminal(api: Api, platform: Platform, steady: App, end: bytes):
+def test_the_greeting_comes_by_itself_and_then_the_terminal(api: Api, steady: App, end: bytes):
     env = {"TERM": "vt100", "COLUMNS": "132", "LINES": 43}
     run = attached(api, steady, "stty size; echo $TERM; echo \uffff ünï", env=env)
     with met(api, run["attach_url"], end=end) as meeting:
         assert meeting.connection.recv(65536) == b"rendezvous\r\n"
         assert meeting.end().decode() == "43 132\r\nvt100\r\n\uffff ünï\r\n"
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
-def test_keys_reach_the_command_and_ctrl_c_interrupts_it(api: Api, platform: Platform, steady: App):
+def test_keys_reach_the_command_and_ctrl_c_interrupts_it(api: Api, steady: App):
     run = attached(api, steady, "sh")
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"$ ")
@@ -111,20 +103,20 @@ def test_keys_reach_the_command_and_ctrl_c_interrupts_it(api: Api, platform: Pla
         meeting.until(b"interrupted")
         meeting.send(b"exit\r")
         meeting.end()
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
-def test_pipes_carry_bytes_and_a_last_end_byte_closes_the_input(api: Api, platform: Platform, steady: App):
+def test_pipes_carry_bytes_and_a_last_end_byte_closes_the_input(api: Api, steady: App):
     run = attached(api, steady, "cat; echo fine >&2", force_no_tty=True)
     data = bytes(range(256)) * 2000
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"rendezvous\r\n")
         meeting.send(data + b"\x04")
         assert meeting.end() == data + b"fine\n"
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
-def test_a_secret_is_good_for_once_and_a_wrong_one_for_nothing(api: Api, platform: Platform, steady: App):
+def test_a_secret_is_good_for_once_and_a_wrong_one_for_nothing(api: Api, steady: App):
     run = attached(api, steady, "echo once")
     with met(api, run["attach_url"]) as meeting:
         assert b"once" in meeting.end()
@@ -134,32 +126,32 @@ def test_a_secret_is_good_for_once_and_a_wrong_one_for_nothing(api: Api, platfor
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_client_that_vanishes_leaves_nothing_behind(api: Api, platform: Platform, steady: App, how: str):
+def test_a_client_that_vanishes_leaves_nothing_behind(api: Api, steady: App, how: str):
     run = attached(api, steady, "sleep 1000")
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"rendezvous\r\n")
-        wait_until(lambda: runs_of(platform, steady), "the command runs")
+        wait_until(steady.runs, "the command runs")
         if how == "reset":
             linger = (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
             meeting.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    nothing_is_left(platform, steady)
+    steady.runs_end()
     wait_until(
         lambda: all(each["name"] != run["name"] for each in api("GET", f"/apps/{steady.name}/dynos")), "it is over"
     )
 
 
-def test_a_run_is_stopped_by_hand_and_at_its_deadline(api: Api, platform: Platform, steady: App):
+def test_a_run_is_stopped_by_hand_and_at_its_deadline(api: Api, steady: App):
     run = attached(api, steady, "sleep 1000")
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"rendezvous\r\n")
-        wait_until(lambda: runs_of(platform, steady), "the command runs")
+        wait_until(steady.runs, "the command runs")
         api("POST", f"/apps/{steady.name}/dynos/{run['name']}/actions/stop", status=202)
         meeting.end()
     run = attached(api, steady, "sleep 1000", time_to_live=1)
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"rendezvous\r\n")
         meeting.end()
-    nothing_is_left(platform, steady)
+    steady.runs_end()
 
 
 @pytest.mark.alone
@@ -167,10 +159,10 @@ def test_a_run_whose_process_of_ours_is_killed_is_ended(api: Api, platform: Plat
     run = attached(api, steady, "sleep 1000")
     with met(api, run["attach_url"]) as meeting:
         meeting.until(b"rendezvous\r\n")
-        wait_until(lambda: runs_of(platform, steady), "the command runs")
+        wait_until(steady.runs, "the command runs")
         for pid in platform.processes("terminals"):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not runs_of(platform, steady), "no container of a run is left", seconds=180)
+    steady.runs_end(seconds=180)
 
 
 def test_what_a_detached_run_says_is_in_a_log_session(api: Api, steady: App):
@@ -198,9 +190,7 @@ def test_a_tail_is_a_stream_of_events_that_goes_on(api: Api, steady: App):
     assert api.bare.get(made["logplex_url"][:-4] + "0000").status_code == 404
 
 
-def test_the_output_of_a_build_is_read_at_its_address_while_it_is_written(
-    api: Api, platform: Platform, new_app: Callable[[], App]
-):
+def test_the_output_of_a_build_is_read_at_its_address_while_it_is_written(api: Api, new_app: Callable[[], App]):
     app = new_app().use_slow_build(4)
     app.commit()
     push = app.start_push()
