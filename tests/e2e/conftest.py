@@ -10,8 +10,9 @@ import pytest
 
 from tests.e2e.browser import admin, chromium, stranger, visitor
 from tests.e2e.harness import App, Platform
+from tests.integration.hooks.conftest import receiver
 
-__all__ = ["admin", "chromium", "stranger", "visitor"]  # fixtures
+__all__ = ["admin", "chromium", "receiver", "stranger", "visitor"]  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from runtime.logs.syslog import unframed
 from tests.e2e.harness import App, wait_until
-from tests.integration.hooks.receivers import Behaviour, Got, HttpReceiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[HttpReceiver]:
-    made = HttpReceiver()
-    yield made
-    made.close()
+from tests.integration.hooks.receivers import Behaviour, HttpReceiver
 
 
 def events(receiver: HttpReceiver) -> list[dict[str, object]]:
@@ -36,16 +25,6 @@ def told(receiver: HttpReceiver, resource: str) -> list[tuple[object, object]]:
     return [(each["action"], each["data"]["status"]) for each in found]  # type: ignore[index]
 
 
-def is_signed(got: Got, secret: str) -> bool:
-    def made(message: bytes) -> str:
-        return base64.b64encode(hmac.new(secret.encode(), message, hashlib.sha256).digest()).decode()
-
-    stamp = got.headers["Paas-Webhook-Timestamp"]
-    return got.headers["Heroku-Webhook-Hmac-SHA256"] == made(got.body) and got.headers["Paas-Webhook-Signature"] == made(
-        f"{stamp}.".encode() + got.body
-    )
-
-
 def test_a_deploy_is_told_in_order_and_signed(app: App, receiver: HttpReceiver) -> None:
     app.deploy("flask", version="one")
     secret = app.paas("webhooks:add", receiver.url, "-i", "api:build,api:release,dyno").out.strip()
@@ -55,7 +34,7 @@ def test_a_deploy_is_told_in_order_and_signed(app: App, receiver: HttpReceiver) 
     assert told(receiver, "release") == [("create", "pending"), ("update", "succeeded")]
     numbers = [each["sequence"] for each in events(receiver)]
     assert numbers == sorted(numbers)  # type: ignore[type-var]
-    assert all(is_signed(got, secret) for got in receiver.got)
+    assert all(got.is_signed(secret) for got in receiver.got)
     assert all(each["status"] == "succeeded" for each in app.json("webhooks:deliveries"))
 
 

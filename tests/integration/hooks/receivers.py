@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import socket
 import ssl
 import threading
@@ -21,6 +24,16 @@ class Got:
     path: str
     headers: Message
     body: bytes
+
+    def is_signed(self, secret: str) -> bool:
+        """As Heroku does it, and once more with the time."""
+
+        def made(message: bytes) -> str:
+            return base64.b64encode(hmac.new(secret.encode(), message, hashlib.sha256).digest()).decode()
+
+        timed = f"{self.headers['Paas-Webhook-Timestamp']}.".encode() + self.body
+        signatures = self.headers["Heroku-Webhook-Hmac-SHA256"], self.headers["Paas-Webhook-Signature"]
+        return signatures == (made(self.body), made(timed))
 
 
 @dataclass
