@@ -19,9 +19,9 @@ from runtime.reconcile.observe import observe
 from runtime.reconcile.plan import Plan, plan
 from runtime.reconcile.spec import AppSpec, CheckKind, HealthCheck, ProcessSpec
 from tests.integration.engine.networks import free_subnet
-from tests.unit.runtime.engine.contract import until
 from tests.unit.runtime.reconcile.router import WatchedRouter
 from tests.unit.runtime.reconcile.world import lines
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 

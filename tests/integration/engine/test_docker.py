@@ -10,7 +10,8 @@ import pytest
 from runtime.engine.api import Limits, Listener
 from runtime.engine.docker import DockerEngine
 from runtime.errors import EngineError, EngineUnavailable
-from tests.unit.runtime.engine.contract import DEADLINE, EngineContract, until
+from tests.unit.runtime.engine.contract import DEADLINE, EngineContract
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 

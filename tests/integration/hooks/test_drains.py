@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,17 +18,11 @@ from runtime.outbound.addresses import Guard
 from runtime.outbound.api import NotReached
 from tests.integration.hooks.conftest import LOOPBACK
 from tests.integration.hooks.receivers import Behaviour
+from tests.waiting import until
 
 TOKEN = "d.73ea7440-270a-435a-a0ea-adf50b4e5f5a"
 APP = "3f0f8c8e-0000-4000-8000-000000000001"
 SMALL = Limits(segment_bytes=4000)
-
-
-def until(question: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.02)
 
 
 class World:

@@ -20,7 +20,7 @@ from runtime.logs.read import AppLogReader, Filter
 from runtime.logs.record import MAX_TEXT_BYTES
 from runtime.logs.store import LogStore
 from runtime.reconcile.spec import APP, APP_ID, HOME, INDEX, INSTANCE, KIND, PROCESS, RELEASE
-from tests.unit.runtime.engine.contract import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 APP_KEY = "1d"

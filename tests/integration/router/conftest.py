@@ -7,9 +7,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,10 @@ import pytest
 
 from runtime.router import launch
 from runtime.router.nginx import NginxRouter, NginxSettings, command, install
+from tests import waiting
 from tests.integration.router.upstream import Upstream
 
-
-def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting: {what}"
-        time.sleep(0.02)
+until = partial(waiting.until, seconds=20)
 
 
 def free_ports(number: int) -> list[int]:

@@ -11,7 +11,6 @@ import ipaddress
 import select
 import tarfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,18 +19,11 @@ import pytest
 
 from runtime.engine.api import ContainerSpec, Engine, Event, Limits, State
 from runtime.errors import ContainerMissing, EngineError, ImageMissing
+from tests.waiting import until
 
 Create = Callable[..., str]
 LABEL = "paas.contract"
 DEADLINE = 30.0
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition; fail with its name."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting: {what}"
-        time.sleep(0.02)
 
 
 class EngineContract:
