@@ -101,7 +101,7 @@ def _add(app: App, process: str, port: int, protocol: PortProtocol, public_port:
         "public_port": public_port,
     }
     words = f"Open port {public_port}/{protocol} to {process}:{port}"
-    return _save(app, [*rows, row], "ports.add", words, by=by, after=_told(row))
+    return _save(app, [*rows, row], "ports.add", words, by=by, before=None, after=row)
 
 
 @transaction.atomic
@@ -118,7 +118,7 @@ def change_port(
         return None
     words = f"Lead port {public_port}/{protocol} to {process}:{port}"
     changed = [after if row is before else row for row in rows]
-    return _save(app, changed, "ports.change", words, by=by, before=_told(before), after=_told(after))
+    return _save(app, changed, "ports.change", words, by=by, before=before, after=after)
 
 
 @transaction.atomic
@@ -127,7 +127,8 @@ def remove_port(app: App, protocol: PortProtocol, public_port: int, *, by: User)
     rows = _rows(app)
     gone = _find(app, rows, protocol, public_port)
     words = f"Close port {public_port}/{protocol}"
-    return _save(app, [row for row in rows if row is not gone], "ports.remove", words, by=by, before=_told(gone))
+    kept = [row for row in rows if row is not gone]
+    return _save(app, kept, "ports.remove", words, by=by, before=gone, after=None)
 
 
 def _rows(app: App) -> list[dict[str, Any]]:
@@ -152,9 +153,9 @@ def _find(app: App, rows: list[dict[str, Any]], protocol: PortProtocol, public_p
     )
 
 
-def _told(row: dict[str, Any]) -> dict[str, str]:
+def _told(row: dict[str, Any] | None) -> dict[str, str] | None:
     """For the audit log."""
-    return {f"{row['public_port']}/{row['protocol']}": f"{row['process']}:{row['port']}"}
+    return None if row is None else {f"{row['public_port']}/{row['protocol']}": f"{row['process']}:{row['port']}"}
 
 
 def _save(
@@ -164,37 +165,37 @@ def _save(
     description: str,
     *,
     by: User,
-    before: dict[str, str] | None = None,
-    after: dict[str, str] | None = None,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
 ) -> Release | None:
-    before_rows = _rows(app)
+    """All rows as they are to be; `before` and `after` are the one that differs."""
     release = create_change(app, by=by, kind=ReleaseKind.PORTS, description=description, ports=rows)
     version = release.version if release else None
-    audit.record(action, by=by, app_id=app.id, app_name=app.name, version=version, before=before, after=after)
+    audit.record(
+        action,
+        by=by,
+        app_id=app.id,
+        app_name=app.name,
+        version=version,
+        before=_told(before),
+        after=_told(after),
+    )
     if release is not None:
-        _tell_ports(app, before_rows, rows, release, by=by)
+        _tell_port(app, before, after, release, by=by)
     return release
 
 
-def _tell_ports(
-    app: App, before: list[dict[str, Any]], after: list[dict[str, Any]], release: Release, *, by: User
+def _tell_port(
+    app: App, before: dict[str, Any] | None, after: dict[str, Any] | None, release: Release, *, by: User
 ) -> None:
-    def by_port(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {f"{row['public_port']}/{row['protocol']}": row for row in rows}
-
-    was, now = by_port(before), by_port(after)
-    for name in sorted(was.keys() | now.keys()):
-        old, new = was.get(name), now.get(name)
-        if old == new:
-            continue
-        action: Action = "create" if old is None else "destroy" if new is None else "update"
-        data = {
-            "app": identity(app),
-            "release": {"id": str(release.pk), "version": release.version},
-            **(new or old or {}),
-        }
-        moved = {key: old[key] for key in old if old[key] != new[key]} if old and new else {}
-        tell(Include.PORT, action, data, app_id=app.pk, app_name=app.name, by=by, previous=moved)
+    action: Action = "create" if before is None else "destroy" if after is None else "update"
+    data = {
+        "app": identity(app),
+        "release": {"id": str(release.pk), "version": release.version},
+        **(after or before or {}),
+    }
+    moved = {key: before[key] for key in before if before[key] != after[key]} if before and after else {}
+    tell(Include.PORT, action, data, app_id=app.pk, app_name=app.name, by=by, previous=moved)
 
 
 def add_domain(app: App, text: str, *, by: User) -> Domain:
