@@ -32,12 +32,12 @@ MAX_IN_ALL = 25  # old and new ones side by side have to fit into the app's netw
 @transaction.atomic
 def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
     """`{"web": 2}`. True when something changed. Raises `InvalidInput` for an unknown type or a silly number."""
-    present = {process.process: process.quantity for process in formation(app)}
-    known = set(present)
-    changed = {}
+    types = {process.process: process for process in formation(app)}
+    present = {name: process.quantity for name, process in types.items()}
+    changed: list[tuple[ProcessScale, int]] = []  # and what it was
     for process, quantity in quantities.items():
-        if process not in known:
-            raise unknown_process(app, process, sorted(known))
+        if process not in types:
+            raise unknown_process(app, process, sorted(types))
         if not 0 <= quantity <= MAX_QUANTITY:
             raise InvalidInput(
                 f"{process}={quantity} is not possible here.", hint=f"Choose 0 to {MAX_QUANTITY}.", id="invalid_quantity"
@@ -51,29 +51,28 @@ def scale(app: App, quantities: Mapping[str, int], *, by: User) -> bool:
             )
         row, _ = ProcessScale.objects.get_or_create(app=app, process=process)
         if row.quantity != quantity:
-            changed[process] = [row.quantity, quantity]
+            changed.append((row, row.quantity))
             row.quantity = quantity
             row.save(update_fields=["quantity", "updated_at"])
     if changed:
-        before = {process: old for process, (old, _) in changed.items()}
-        after = {process: new for process, (_, new) in changed.items()}
+        before = {row.process: old for row, old in changed}
+        after = {row.process: row.quantity for row, _ in changed}
         App.objects.filter(pk=app.pk).update(generation=F("generation") + 1)
         audit.record("formation.scale", by=by, app_id=app.id, app_name=app.name, before=before, after=after)
-        for process, old in before.items():
-            _tell_scale(app, process, old, after[process], by=by)
+        for row, old in changed:
+            _tell_scale(app, row, types[row.process].command, old, by=by)
         request_convergence(app)
     return bool(changed)
 
 
-def _tell_scale(app: App, process: str, before: int, after: int, *, by: User) -> None:
-    row = ProcessScale.objects.get(app=app, process=process)
+def _tell_scale(app: App, row: ProcessScale, command: str, before: int, *, by: User) -> None:
     data = {
         "app": identity(app),
-        "command": next(each.command for each in formation(app) if each.process == process),
+        "command": command,
         "created_at": moment(row.created_at),
         "id": str(row.pk),
-        "quantity": after,
-        "type": process,
+        "quantity": row.quantity,
+        "type": row.process,
         "updated_at": moment(row.updated_at),
     }
     previous = {"quantity": before}
