@@ -7,24 +7,16 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 
 from paas.apps.models import App
+from paas.core.ids import uuid_of
 from paas.core.models import Event
 from paas.hooks.models import Attempt, Channel, Delivery, DeliveryStatus, Drain, Webhook
 from paas.hooks.rules import drain_digest
 from runtime.errors import NotFound
 
-NOBODY = UUID(int=0)
-
-
-def _uuid(text: str | UUID) -> UUID:
-    try:
-        return text if isinstance(text, UUID) else UUID(text)
-    except ValueError:
-        return NOBODY
-
 
 def get_webhook(app: App, webhook_id: str | UUID) -> Webhook:
     """Raises `NotFound`."""
-    found = app.webhooks.filter(pk=_uuid(webhook_id)).first()
+    found = app.webhooks.filter(pk=uuid_of(webhook_id)).first()
     if found is None:
         raise NotFound(
             f"{app.name} has no such webhook.", hint=f"See them with: paas webhooks -a {app.name}", id="webhook_not_found"
@@ -46,7 +38,7 @@ def deliveries_of(app: App) -> QuerySet[Delivery]:
 
 def get_delivery(app: App, delivery_id: str | UUID) -> Delivery:
     """Raises `NotFound`."""
-    found = deliveries_of(app).filter(uuid=_uuid(delivery_id)).first()
+    found = deliveries_of(app).filter(uuid=uuid_of(delivery_id)).first()
     if found is None:
         raise NotFound("There is no such delivery.", hint="Old ones are forgotten.", id="delivery_not_found")
     return found
@@ -59,7 +51,7 @@ def events_of(app: App) -> QuerySet[Event]:
 
 def get_event(app: App, event_id: str | UUID) -> Event:
     """Raises `NotFound`."""
-    found = events_of(app).filter(uuid=_uuid(event_id)).first()
+    found = events_of(app).filter(uuid=uuid_of(event_id)).first()
     if found is None:
         raise NotFound("There is no such event.", hint="Old ones are forgotten.", id="event_not_found")
     return found
@@ -71,7 +63,7 @@ def channels_of(app: App | None) -> QuerySet[Channel]:
 
 def get_channel(app: App | None, channel_id: str | UUID) -> Channel:
     """Raises `NotFound`."""
-    found = channels_of(app).filter(pk=_uuid(channel_id)).first()
+    found = channels_of(app).filter(pk=uuid_of(channel_id)).first()
     if found is None:
         raise NotFound("There is no such notification.", hint="It may have been removed.", id="notification_not_found")
     return found
@@ -85,7 +77,7 @@ def get_drain(app: App | None, identity: str) -> Drain:
     """By its id, its token or the whole URL. Raises `NotFound`."""
     rows = drains_of(app)
     found = (
-        rows.filter(pk=_uuid(identity)).first()
+        rows.filter(pk=uuid_of(identity)).first()
         or rows.filter(token=identity).first()
         or rows.filter(digest=drain_digest(identity)).first()
     )

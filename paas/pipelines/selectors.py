@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from paas.accounts.models import User
 from paas.apps.models import App, Role
 from paas.apps.selectors import apps_visible_to, role_in, roles_of
+from paas.core.ids import uuid_of
 from paas.pipelines.models import Coupling, Pipeline, Promotion, PromotionTarget, Stage
 from paas.releases.diff import Diff
 from paas.releases.models import Image, Release, ReleaseStatus
@@ -41,8 +42,8 @@ def get_pipeline(user: User, identity: str, *, for_managing: bool = False) -> Pi
     """By name or id. Raises `NotFound`, and `Forbidden` for somebody who sees it, but may not change it."""
     rows = pipelines_visible_to(user)
     pipeline = rows.filter(name=identity).first() if "\0" not in identity else None
-    if pipeline is None and (key := _uuid(identity)):
-        pipeline = rows.filter(pk=key).first()
+    if pipeline is None:
+        pipeline = rows.filter(pk=uuid_of(identity)).first()
     if pipeline is None:
         raise NotFound(
             f"No pipeline {identity[:60]!r} that you may access.",
@@ -52,13 +53,6 @@ def get_pipeline(user: User, identity: str, *, for_managing: bool = False) -> Pi
     if for_managing:
         check_manages(pipeline, user)
     return pipeline
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def manages(pipeline: Pipeline, user: User) -> bool:

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from paas.accounts.selectors import get_user
 from paas.api.auth import ApiRequest, find_app
-from paas.api.ids import uuid_of
 from paas.api.ranges import page, page_of
 from paas.api.schemas import Answer, Body, Time
 from paas.apps import services
 from paas.apps.models import App, Invitation, Role
 from paas.apps.selectors import app_invitation, get_collaborator
+from paas.core.ids import uuid_of
 from paas.hooks.services.mails import invite_by_mail
 from runtime.errors import Conflict, InvalidInput
 

@@ -13,12 +13,12 @@ from paas.accounts import services
 from paas.accounts.models import ApiToken, Scope, User
 from paas.accounts.selectors import check_admin, get_token, get_user, user_by_id, users_with_numbers
 from paas.api.auth import ApiRequest, TokenAuth, find_app
-from paas.api.ids import uuid_of
 from paas.api.platform.access import InvitationAnswer, invitation_answer
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time
 from paas.apps.selectors import platform_invitation, platform_invitations
 from paas.apps.services import revoke_invitation
+from paas.core.ids import uuid_of
 from paas.hooks.services.mails import invite_by_mail
 
 router = Router(tags=["People"], auth=TokenAuth(reading=Scope.GLOBAL, writing=Scope.GLOBAL))

@@ -12,9 +12,9 @@ from paas.accounts.models import Scope, SSHKey
 from paas.accounts.services import add_key, remove_key
 from paas.api.auth import ApiRequest, TokenAuth
 from paas.api.errors import missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time
+from paas.core.ids import uuid_of
 
 router = Router(tags=["Account"], auth=TokenAuth(reading=Scope.GLOBAL, writing=Scope.GLOBAL))
 

@@ -12,13 +12,13 @@ from paas.accounts.models import Scope, User
 from paas.accounts.selectors import find_user
 from paas.api.auth import ApiRequest, TokenAuth, find_app
 from paas.api.errors import missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, NamedRef, Time, UserRef, app_ref, user_ref
 from paas.api.v3.apps import app_answer, with_what_is_shown
 from paas.apps import transfers
 from paas.apps.models import App, AppTransfer, Role
 from paas.apps.services import transfer_app
+from paas.core.ids import uuid_of
 
 router = Router(tags=["People"], auth=TokenAuth(writing=Scope.GLOBAL))
 

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time, UserRef, user_ref
 from paas.api.streams import stream_url
@@ -23,6 +22,7 @@ from paas.builds import log, services
 from paas.builds.models import Build, BuildStatus
 from paas.builds.output import output_path
 from paas.builds.sources import shown_url
+from paas.core.ids import uuid_of
 
 router = Router(tags=["Builds"])
 STATUS = {BuildStatus.PENDING: "pending", BuildStatus.BUILDING: "pending", BuildStatus.SUCCEEDED: "succeeded"}

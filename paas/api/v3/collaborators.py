@@ -14,11 +14,11 @@ from paas.accounts.models import User
 from paas.accounts.selectors import find_user
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import Refusal, missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page_of
 from paas.api.schemas import Answer, Body, NamedRef, Time, app_ref, made_up_id
 from paas.apps.models import App, Collaborator, Role
 from paas.apps.services import add_collaborator, change_role, invite, remove_collaborator
+from paas.core.ids import uuid_of
 
 router = Router(tags=["People"])
 

@@ -20,12 +20,12 @@ from paas.accounts.services.tokens import TOKEN_PREFIX
 from paas.accounts.services.two_factor import has_two_factor
 from paas.api.auth import ApiRequest, TokenAuth, basic_credentials, secret_of
 from paas.api.errors import Refusal, missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, Time
 from paas.api.versions import variant_of
 from paas.apps.models import Role
 from paas.apps.selectors import get_app
+from paas.core.ids import uuid_of
 from paas.core.middleware import client_address
 
 CODE_HEADER = "Heroku-Two-Factor-Code"

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import missing
-from paas.api.ids import uuid_of
 from paas.api.ranges import page
 from paas.api.schemas import Answer, Body, NamedRef, Time, made_up
 from paas.apps.models import Role
+from paas.core.ids import uuid_of
 from paas.pipelines import selectors, services
 from paas.pipelines.models import Coupling, Pipeline, Promotion, Stage
 from paas.releases.models import Release

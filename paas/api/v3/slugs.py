@@ -9,9 +9,9 @@ from ninja import Router
 
 from paas.api.auth import ApiRequest, find_app
 from paas.api.errors import Refusal, missing
-from paas.api.ids import uuid_of
 from paas.api.schemas import Answer, NamedRef, Time, made_up
 from paas.apps.models import App, Role
+from paas.core.ids import uuid_of
 from paas.releases.models import Image
 
 router = Router(tags=["Releases"])

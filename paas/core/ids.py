@@ -1,4 +1,4 @@
-"""What stands in a path for a thing."""
+"""What stands in an address for a thing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from uuid import UUID
 NOTHING = UUID(int=0)
 
 
-def uuid_of(text: str) -> UUID:
+def uuid_of(text: str | UUID) -> UUID:
     """`NOTHING`, an id that no row has, for what is no id."""
     try:
-        return UUID(text)
+        return text if isinstance(text, UUID) else UUID(text)
     except ValueError:
         return NOTHING
