@@ -13,7 +13,6 @@ from paas.api.schemas import Answer, Body, Time
 from paas.api.v3.log_drains import DrainAnswer, NewDrain, drain_answer
 from paas.api.v3.webhooks import DeliveryAnswer, delivery_answer
 from paas.apps.models import App, Role
-from paas.apps.selectors import role_in
 from paas.hooks.models import Channel, Drain, MessageStatus, Webhook
 from paas.hooks.selectors import channels_of, drains_of, get_channel, get_delivery, get_drain, get_webhook
 from paas.hooks.services import drains, notifications, webhooks
@@ -215,8 +214,7 @@ def _add(request: ApiRequest, app: App | None, body: NewNotification) -> Notific
 
 def _own(request: ApiRequest, app: App | None, channel_id: str) -> Channel:
     channel = get_channel(app, channel_id)
-    is_operator = app is None or (role_in(app, request.user) or Role.VIEWER) >= Role.OPERATOR
-    notifications.check_may_change(channel, request.user, is_operator=is_operator)
+    notifications.check_may_change(channel, request.user)
     return channel
 
 

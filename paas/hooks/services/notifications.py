@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from paas.accounts.models import User
-from paas.apps.models import App
+from paas.apps.models import App, Role
 from paas.apps.selectors import role_in
 from paas.core import audit
 from paas.core.redis import Lease, lease, take_turn
@@ -92,11 +92,13 @@ def remove_channel(channel: Channel, *, by: User) -> None:
     channel.delete()
 
 
-def check_may_change(channel: Channel, by: User, *, is_operator: bool) -> None:
-    """One's own mails, or the rooms of an app that one operates. Raises `Forbidden`."""
+def check_may_change(channel: Channel, by: User) -> None:
+    """One's own mails, or the rooms of an app that one operates. Those of the machine are seen by admins alone. Raises
+    `Forbidden`."""
     if channel.user_id is not None and channel.user_id != by.pk and not by.is_admin:
         raise Forbidden("These are somebody else's mails.", hint="They can switch them off.")
-    if channel.user_id is None and not is_operator:
+    is_room = channel.user_id is None
+    if is_room and channel.app is not None and (role_in(channel.app, by) or Role.VIEWER) < Role.OPERATOR:
         raise Forbidden("This takes an operator of the app.")
 
 
