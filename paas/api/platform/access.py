@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.conf import settings
 from ninja import Router
 from pydantic import Field
 
@@ -16,7 +15,7 @@ from paas.apps import services
 from paas.apps.models import App, Invitation, Role
 from paas.apps.selectors import app_invitation, get_collaborator
 from paas.core.ids import uuid_of
-from paas.hooks.services.mails import invite_by_mail
+from paas.hooks.services.mails import invitation_url, invite_by_mail
 from runtime.errors import Conflict, InvalidInput
 
 router = Router(tags=["People"])
@@ -70,7 +69,7 @@ def invitation_answer(invitation: Invitation, secret: str = "") -> InvitationAns
         is_admin=invitation.is_admin,
         invited_by=invitation.invited_by.email,
         expires_at=invitation.expires_at,
-        url=f"{settings.ENV.address('dashboard')}/invitations/{secret}" if secret else None,
+        url=invitation_url(secret) if secret else None,
     )
 
 
