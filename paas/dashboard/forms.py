@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from django import forms
 
-from runtime.errors import Conflict, InvalidInput, UserError
+from runtime.errors import Conflict, InvalidInput
 
 
 def text(*, mono: bool = True, **attributes: str) -> forms.TextInput:
@@ -59,8 +59,4 @@ def refusals_shown(form: forms.Form, field: str | None = None) -> Iterator[None]
     try:
         yield
     except (InvalidInput, Conflict) as exc:
-        form.add_error(field, words(exc))
-
-
-def words(failure: UserError) -> str:
-    return f"{failure.message} {failure.hint}".strip()
+        form.add_error(field, str(exc))

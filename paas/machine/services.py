@@ -45,7 +45,7 @@ def run_cleanup(by: User) -> None:
         clean_up(by=by, wait_seconds=60)
     except Failure as exc:
         log.warning("not_cleaned_up", error=exc.id, reason=exc.message)
-        told = {"state": "failed", "at": time.time(), "reason": f"{exc.message} {exc.hint}".strip()}
+        told = {"state": "failed", "at": time.time(), "reason": str(exc)}
         redis.client().set(CLEANING, json.dumps(told), ex=LONGEST_CLEANUP_SECONDS)
     else:
         redis.client().delete(CLEANING)

@@ -101,8 +101,7 @@ class PlatformTerminals:
             if not isinstance(exc, UserError):
                 log.exception("run_not_attached", app=run.app.name, run=run.number)
             with suppress(OSError):
-                words = f"{exc.message} {exc.hint}".strip()
-                line.write(f" !     {words}\r\n".encode())
+                line.write(f" !     {exc}\r\n".encode())
 
 
 def _size(text: object) -> int:

@@ -182,8 +182,7 @@ class _Connection(asyncssh.SSHServer, Generic[Identity]):
         try:
             await self.server.calls.run(self.server.host.check_address, self.address)
         except UserError as exc:
-            words = f"{exc.message} {exc.hint}".strip()
-            raise asyncssh.DisconnectError(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, words) from exc
+            raise asyncssh.DisconnectError(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, str(exc)) from exc
         return True
 
     def public_key_auth_supported(self) -> bool:

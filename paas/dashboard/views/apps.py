@@ -71,7 +71,7 @@ def new_app(request: HttpRequest) -> HttpResponse:
         try:
             app = create_app(name=form.cleaned_data["name"], by=current_user(request))
         except UserError as exc:
-            form.add_error("name", f"{exc.message} {exc.hint}")
+            form.add_error("name", str(exc))
         else:
             messages.success(request, f"Created {app.name}. Now push to it.")
             return redirect("app", name=app.name)

@@ -23,7 +23,6 @@ from paas.accounts.selectors import browser_in_words
 from paas.apps.selectors import audit_events, find_audit_events
 from paas.core.audit_export import COLUMNS, as_cells, as_values
 from paas.core.models import AuditEvent
-from paas.dashboard.forms import words
 from paas.dashboard.requests import current_user
 from runtime.errors import InvalidInput
 
@@ -43,7 +42,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     try:
         events = _chosen(request)
     except InvalidInput as exc:
-        events, problem = visible.none(), words(exc)
+        events, problem = visible.none(), str(exc)
     page = Paginator(events, PAGE).get_page(request.GET.get("page"))
     given = _given(request)
     actions = sorted(set(visible.order_by().values_list("action", flat=True).distinct()))

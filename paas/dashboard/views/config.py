@@ -120,7 +120,7 @@ def set_var(request: HttpRequest, name: str) -> HttpResponse:
         try:
             release = change_config(app, form.values(), by=current_user(request))
         except InvalidInput as exc:
-            form.add_error("name" if exc.id.endswith("config_name") else "value", f"{exc.message} {exc.hint}")
+            form.add_error("name" if exc.id.endswith("config_name") else "value", str(exc))
         else:
             return _done(request, app, release)
     return _page(request, app, form=form, status=422)

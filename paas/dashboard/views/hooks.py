@@ -308,7 +308,7 @@ def try_notification(request: HttpRequest, channel_id: UUID, name: str = "") -> 
     try:
         notifications.send_test(channel, by=current_user(request))
     except Failure as exc:
-        messages.error(request, f"{exc.message} {exc.hint}".strip())
+        messages.error(request, str(exc))
     else:
         messages.success(request, f"The test has been sent to {channel}.")
     return _to_notifications(app)

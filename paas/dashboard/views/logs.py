@@ -14,7 +14,6 @@ from django.views.decorators.http import require_GET, require_POST
 
 from paas.apps.models import App, Role
 from paas.apps.selectors import get_app
-from paas.dashboard.forms import words
 from paas.dashboard.requests import access_to, current_user, log_fields
 from paas.formation.selectors import formation
 from paas.logs.selectors import app_log, log_filter
@@ -40,7 +39,7 @@ def logs(request: HttpRequest, name: str) -> HttpResponse:
         wanted = log_filter(app, user, **log_fields(request.GET))
         page = reader.newest(wanted, LINES, before=before or end)
     except InvalidInput as exc:
-        problem = words(exc)
+        problem = str(exc)
     given = {field: value for field in FIELDS if (value := request.GET.get(field, "").strip())}
     query = urlencode(given)
     is_live = not (problem or before or given.get("until"))

@@ -274,7 +274,7 @@ def tags(request: HttpRequest, name: str) -> HttpResponse:
         failure = _add_tag(request, app, form, user)
         if failure is None:
             return redirect("tags", name=app.name)
-        form.add_error("target" if failure.id.endswith("_found") else "name", f"{failure.message} {failure.hint}")
+        form.add_error("target" if failure.id.endswith("_found") else "name", str(failure))
     page = _page(request, Paginator(tag_services.platform_tags(app), TAGS_ON_A_PAGE))
     own = list(tag_services.own_tags(app))
     ran = newest_releases(app, [tag.image for tag in own])

@@ -19,7 +19,6 @@ from paas.apps.services import check_page, set_maintenance, set_maintenance_page
 from paas.convergence.models import Instance
 from paas.convergence.selectors import state_of
 from paas.convergence.spec import EffectiveHealth, effective_health
-from paas.dashboard.forms import words
 from paas.dashboard.requests import access_to, current_user
 from paas.formation.checks import DEFAULTS, LEAST_SHARES, MOST_SHARES, SECONDS
 from paas.formation.selectors import DEFAULT_CPU_SHARES, Process, formation
@@ -189,7 +188,7 @@ def limits(request: HttpRequest, name: str) -> HttpResponse:
             change = {"memory_bytes": parse_memory(request.POST.get("memory", "")), "cpu_shares": int(shares)}
         release = set_limits(app, {process: change}, by=user)
     except UserError as exc:
-        return _page(request, app, refused=("limits", process, words(exc)), status=422)
+        return _page(request, app, refused=("limits", process, str(exc)), status=422)
     return _told(request, app, release)
 
 
@@ -203,7 +202,7 @@ def health(request: HttpRequest, name: str) -> HttpResponse:
     try:
         release = set_health(app, process, given, by=user)
     except UserError as exc:
-        return _page(request, app, refused=("health", process, words(exc)), status=422)
+        return _page(request, app, refused=("health", process, str(exc)), status=422)
     return _told(request, app, release)
 
 
@@ -269,7 +268,7 @@ def own_page(request: HttpRequest, name: str) -> HttpResponse:
             text = _uploaded(file)
         set_maintenance_page(app, text, by=user)
     except UserError as exc:
-        return _page(request, app, refused=("page", "", words(exc)), typed_page=text, status=422)
+        return _page(request, app, refused=("page", "", str(exc)), typed_page=text, status=422)
     messages.success(request, "Saved. Visitors see it whenever maintenance mode is on.")
     return redirect("scale", name=app.name)
 

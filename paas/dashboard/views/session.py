@@ -146,7 +146,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     try:
         throttle.attempt(account=f"password of {email.lower()}", address=client_address(request.META))
     except TooManyAttempts as exc:
-        form.add_error(None, f"{exc.message} {exc.hint}".strip())
+        form.add_error(None, str(exc))
         return render(request, "dashboard/password.html", {"form": form}, status=429)
     ask_for_password(email)
     return render(request, "dashboard/password.html", {"asked": email})

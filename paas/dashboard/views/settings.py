@@ -52,7 +52,7 @@ def deploy_branch(request: HttpRequest, name: str) -> HttpResponse:
         try:
             set_deploy_branch(app, form.cleaned_data["deploy_branch"], by=user)
         except InvalidInput as exc:
-            form.add_error("deploy_branch", f"{exc.message} {exc.hint}")
+            form.add_error("deploy_branch", str(exc))
         else:
             messages.success(request, f"Pushes to {app.deploy_branch} are deployed now.")
             return redirect("settings", name=app.name)
