@@ -9,6 +9,7 @@ from paas.apps.events import identity
 from paas.builds.models import Build, BuildStatus
 from paas.core.events import Action, Include, moment, person, tell
 
+# There are three for clients of the Platform API. Which kind of failure it was, the log says.
 STATUS = {
     BuildStatus.PENDING: "pending",
     BuildStatus.BUILDING: "pending",

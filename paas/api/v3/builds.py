@@ -19,13 +19,13 @@ from paas.api.v3.facts import GENERATION
 from paas.apps.models import App, Role
 from paas.apps.selectors import git_url
 from paas.builds import log, services
+from paas.builds.events import STATUS
 from paas.builds.models import Build, BuildStatus
 from paas.builds.output import output_path
 from paas.builds.sources import shown_url
 from paas.core.ids import uuid_of
 
 router = Router(tags=["Builds"])
-STATUS = {BuildStatus.PENDING: "pending", BuildStatus.BUILDING: "pending", BuildStatus.SUCCEEDED: "succeeded"}
 MOST_LINES = 5000
 
 
@@ -100,11 +100,6 @@ class BuildResultAnswer(Answer):
 AnyBuildAnswer = BuildV3Answer | BuildAnswer
 
 
-def status_of(build: Build) -> str:
-    """There are three for clients of the Platform API. Which kind of failure it was, the log says."""
-    return STATUS.get(BuildStatus(build.status), "failed")
-
-
 def build_answer(request: ApiRequest, build: Build) -> AnyBuildAnswer:
     names = build.buildpacks or (build.image.buildpacks if build.image else [])
     values: dict[str, Any] = {
@@ -122,7 +117,7 @@ def build_answer(request: ApiRequest, build: Build) -> AnyBuildAnswer:
         "release": IdRef(id=build.release_id) if build.release_id else None,
         "slug": IdRef(id=build.image_id) if build.image_id else None,
         "stack": build.app.stack,
-        "status": status_of(build),
+        "status": STATUS[BuildStatus(build.status)],
         "updated_at": build.finished_at or build.updated_at,
         "user": user_ref(build.created_by or build.app.owner),
     }
@@ -178,7 +173,7 @@ def build_result(request: ApiRequest, identity: str, build_id: str) -> BuildResu
     """What it said, as far as it is written: the last 5,000 lines."""
     build = find_build(find_app(request, identity), build_id)
     lines, _ = log.tail(build.pk, MOST_LINES)
-    status = status_of(build)
+    status = STATUS[BuildStatus(build.status)]
     return BuildResultAnswer(
         build=BuildState(id=build.pk, output_stream_url=stream_url(request, output_path(build)), status=status),
         exit_code={"succeeded": 0, "failed": 1}.get(status),

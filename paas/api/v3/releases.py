@@ -18,18 +18,12 @@ from paas.apps.models import App, Role
 from paas.apps.selectors import check_role, is_id
 from paas.builds.output import output_path
 from paas.releases import services
+from paas.releases.events import STATUS
 from paas.releases.models import Image, Release, ReleaseStatus
 from paas.releases.selectors import check_not_collected, get_release, timeline
 from runtime.errors import InvalidInput
 
 router = Router(tags=["Releases"])
-STATUS = {
-    ReleaseStatus.PENDING: "pending",
-    ReleaseStatus.RELEASING: "pending",
-    ReleaseStatus.SUCCEEDED: "succeeded",
-    ReleaseStatus.FAILED: "failed",
-    ReleaseStatus.SUPERSEDED: "expired",
-}
 
 
 class IdRef(Answer):
