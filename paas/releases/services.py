@@ -15,7 +15,7 @@ from paas.apps.services import request_convergence
 from paas.core import audit
 from paas.releases.audited import moved
 from paas.releases.diff import Change, config_values
-from paas.releases.events import STATUS, tell_release
+from paas.releases.events import tell_release
 from paas.releases.models import UNFINISHED, Image, Release, ReleaseKind, ReleaseStatus
 from paas.releases.ports import reserve_ports
 from paas.releases.selectors import (
@@ -71,11 +71,10 @@ def _create(app: App, *, by: User | None, **fields: Any) -> Release:
 
 
 def _supersede(release: Release, version: int) -> None:
-    before = STATUS[ReleaseStatus(release.status)]
     release.status, release.reason = ReleaseStatus.SUPERSEDED, f"Superseded by v{version}."
     release.finished_at = timezone.now()
     release.save(update_fields=["status", "reason", "finished_at"])
-    tell_release(release, "update", previous={"status": before})
+    tell_release(release, "update", previous={"status": "pending"})
 
 
 def _keep_ports(app: App, *, by: User | None = None) -> None:
