@@ -22,6 +22,7 @@ from paas.api.auth import basic_credentials
 from paas.apps.models import Role
 from paas.builds.pushed import RegistryBusy, app_of, grants
 from paas.core import audit
+from paas.core.events import moment
 from paas.core.middleware import client_address, request_id_of
 from paas.wiring import registry, registry_host, registry_tokens
 from runtime.errors import Failure, Forbidden, InvalidInput, ManifestUnknown, NotFound, UserError
@@ -119,7 +120,7 @@ def _exchange(password: str, asked: list[Access]) -> HttpResponse:
 
 
 def _answer_with(token: str) -> HttpResponse:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = moment(datetime.now(UTC))
     return JsonResponse({"token": token, "access_token": token, "expires_in": LIFETIME_SECONDS, "issued_at": now})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from paas.accounts.models import User
 from paas.apps.models import App
+from paas.core.events import moment
 
 # Of what has an id in the API and no row: regions, stacks, sizes. The same on every platform.
 NAMES = UUID("8a2f0f3c-6d0e-5c0b-9a55-3f1f6f0f7d11")
@@ -29,12 +30,7 @@ class Answer(BaseModel):
     """What goes out. Made by keyword from values of the right types."""
 
 
-def time_text(moment: datetime) -> str:
-    """`2026-11-25T09:00:00Z`: no fraction, as clients of the Platform API read it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Time = Annotated[datetime, PlainSerializer(time_text, return_type=str)]
+Time = Annotated[datetime, PlainSerializer(moment, return_type=str)]
 
 
 class NamedRef(Answer):

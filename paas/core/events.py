@@ -62,9 +62,9 @@ def wake() -> None:
     send("hooks.take_events")
 
 
-def moment(at: datetime | None) -> str | None:
-    """As the API writes times."""
-    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def moment(at: datetime) -> str:
+    """`2026-11-25T09:00:00Z`: no fraction, as clients of the Platform API read it."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def person(user: Any) -> dict[str, str] | None:
