@@ -69,7 +69,7 @@ def check_manages(pipeline: Pipeline, user: User) -> None:
 
 
 def couplings_visible_to(user: User) -> QuerySet[Coupling]:
-    rows = Coupling.objects.select_related("app", "app__owner", "app__current_release", "pipeline", "pipeline__owner")
+    rows = Coupling.objects.select_related("app", "app__owner", "pipeline", "pipeline__owner")
     return rows.filter(app__in=apps_visible_to(user))
 
 
