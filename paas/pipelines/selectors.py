@@ -108,7 +108,6 @@ class Place:
 
     coupling: Coupling
     release: Release | None
-    since: datetime | None  # from then on this image has been live
     role: Role
 
     @property
@@ -118,6 +117,11 @@ class Place:
     @property
     def image(self) -> Image | None:
         return self.release.image if self.release else None
+
+    @property
+    def since(self) -> datetime | None:
+        """From then on this image has been live. Asked of the database each time."""
+        return _live_since(self.release)
 
     @property
     def may_deploy(self) -> bool:
@@ -144,7 +148,7 @@ def stages(pipeline: Pipeline, user: User) -> list[StageColumn]:
     places = []
     for coupling in couplings:
         release = releases.get(coupling.app.current_release_id) if coupling.app.current_release_id else None
-        places.append(Place(coupling, release, _live_since(release), roles[coupling.app.pk]))
+        places.append(Place(coupling, release, roles[coupling.app.pk]))
     return [StageColumn(stage, [each for each in places if each.coupling.stage == stage]) for stage in ORDER]
 
 
