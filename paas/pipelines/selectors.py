@@ -137,6 +137,7 @@ class Place:
 class StageColumn:
     stage: Stage
     places: Sequence[Place]
+    upstream: Sequence[Place]  # of the stage before; empty stages are passed over
 
 
 def stages(pipeline: Pipeline, user: User) -> list[StageColumn]:
@@ -149,7 +150,13 @@ def stages(pipeline: Pipeline, user: User) -> list[StageColumn]:
     for coupling in couplings:
         release = releases.get(coupling.app.current_release_id) if coupling.app.current_release_id else None
         places.append(Place(coupling, release, roles[coupling.app.pk]))
-    return [StageColumn(stage, [each for each in places if each.coupling.stage == stage]) for stage in ORDER]
+    columns: list[StageColumn] = []
+    upstream: Sequence[Place] = ()
+    for stage in ORDER:
+        here = [each for each in places if each.coupling.stage == stage]
+        columns.append(StageColumn(stage, here, upstream))
+        upstream = here or upstream
+    return columns
 
 
 def _live_since(release: Release | None) -> datetime | None:

@@ -58,16 +58,14 @@ def list_pipeline_details(request: ApiRequest) -> list[PipelineDetails]:
 def stages(request: ApiRequest, pipeline: str) -> list[StageAnswer]:
     """All stages in order, with the apps that one sees. `since`: from then on this image has been live. `behind`:
     whether it is another one than in the stage before."""
-    before: list[selectors.Place] = []
-    answers = []
-    for column in selectors.stages(selectors.get_pipeline(request.user, pipeline), request.user):
-        apps = [_place(place, before) for place in column.places]
-        answers.append(StageAnswer(stage=column.stage.value, apps=apps))
-        before = list(column.places) or before
-    return answers
+    found = selectors.get_pipeline(request.user, pipeline)
+    return [
+        StageAnswer(stage=column.stage.value, apps=[_place(place, column) for place in column.places])
+        for column in selectors.stages(found, request.user)
+    ]
 
 
-def _place(place: selectors.Place, before: list[selectors.Place]) -> PlaceAnswer:
+def _place(place: selectors.Place, column: selectors.StageColumn) -> PlaceAnswer:
     release, image = place.release, place.image
     return PlaceAnswer(
         name=place.app.name,
@@ -77,7 +75,7 @@ def _place(place: selectors.Place, before: list[selectors.Place]) -> PlaceAnswer
         commit_subject=(image.commit_subject or None) if image else None,
         image=image.digest if image else None,
         since=place.since,
-        behind=place.differs_from(before),
+        behind=place.differs_from(column.upstream),
         role=place.role.name.lower(),
     )
 

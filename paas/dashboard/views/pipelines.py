@@ -121,7 +121,6 @@ def _pipeline_page(
 
 def _columns(found: Pipeline, user: User, *, manages: bool) -> list[Column]:
     columns = selectors.stages(found, user)
-    upstream: Sequence[Place] = ()
     has_others = sum(len(column.places) for column in columns) > 1
     shown = []
     for column in columns:
@@ -129,15 +128,14 @@ def _columns(found: Pipeline, user: User, *, manages: bool) -> list[Column]:
         cards = [
             Card(
                 place,
-                differs=place.differs_from(upstream),
-                upstream=next((other.app for other in upstream if other.image), None),
+                differs=place.differs_from(column.upstream),
+                upstream=next((other.app for other in column.upstream if other.image), None),
                 may_promote=place.image is not None and has_others and following is not None,
                 may_move=manages or place.role >= Role.OWNER,
             )
             for place in column.places
         ]
         shown.append(Column(column.stage, cards))
-        upstream = column.places or upstream
     return shown
 
 
