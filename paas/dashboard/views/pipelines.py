@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from paas.accounts.models import User
 from paas.apps.models import App, Role
-from paas.apps.selectors import apps_visible_to, get_app, role_in
+from paas.apps.selectors import apps_visible_to, get_app, roles_of
 from paas.dashboard.forms import refusals_shown, text
 from paas.dashboard.middleware import status_of
 from paas.dashboard.requests import current_user
@@ -110,7 +110,7 @@ def _pipeline_page(
         "columns": columns,
         "moves": [card.place for column in columns for card in column.cards if card.may_move],
         "reports": [Report(promotion, selectors.results(promotion, user)) for promotion in recent],
-        "add": add or _add_form(user),
+        "add": add or (_add_form(user) if manages else None),
         "rename": rename or PipelineForm(initial={"name": found.name}),
         "stages": list(Stage),
         "error": error,
@@ -140,9 +140,9 @@ def _columns(found: Pipeline, user: User, *, manages: bool) -> list[Column]:
 
 
 def _add_form(user: User, data: object = None) -> AddAppForm:
-    free = apps_visible_to(user).filter(coupling__isnull=True)
-    apps = [app for app in free if (role_in(app, user) or Role.VIEWER) >= Role.OPERATOR]
-    return AddAppForm(data, apps=apps)
+    free = list(apps_visible_to(user).filter(coupling__isnull=True))
+    roles = roles_of(user, free)
+    return AddAppForm(data, apps=[app for app in free if roles[app.pk] >= Role.OPERATOR])
 
 
 @require_POST
@@ -285,7 +285,8 @@ def _defaults(source: App, user: User) -> list[str]:
         apps = selectors.default_targets(selectors.coupling_of(user, source), user)
     except InvalidInput:
         return []
-    return [app.name for app in apps if (role_in(app, user) or Role.VIEWER) >= Role.DEVELOPER]
+    roles = roles_of(user, apps)
+    return [app.name for app in apps if roles[app.pk] >= Role.DEVELOPER]
 
 
 def _seen(request: HttpRequest, targets: Sequence[App]) -> dict[UUID, int]:
@@ -308,7 +309,7 @@ def _promote_page(
             if place.app.pk == source.pk:
                 continue
             is_chosen = place.app.name in chosen and place.may_deploy
-            preview = selectors.promotion_preview(source, place.app) if release and is_chosen else None
+            preview = selectors.promotion_preview(source, place.app, release) if release and is_chosen else None
             needs = "" if place.may_deploy else f"You are {place.role.label.lower()} there; this takes developer."
             choices.append(Choice(place, is_chosen, preview, needs))
     picked = [choice for choice in choices if choice.is_chosen]
