@@ -271,13 +271,15 @@ class Result:
 
 def results(promotion: Promotion, user: User) -> list[Result]:
     """Of the apps that the user sees."""
-    targets = promotion.targets.select_related("app", "release").defer("release__config")
-    return [_result(target) for target in targets.filter(app__in=apps_visible_to(user))]
+    return [_result(target) for target in _targets(promotion).filter(app__in=apps_visible_to(user))]
 
 
 def is_settled(promotion: Promotion) -> bool:
-    targets = promotion.targets.select_related("app", "release").defer("release__config")
-    return all(_result(target).status != "pending" for target in targets)
+    return all(_result(target).status != "pending" for target in _targets(promotion))
+
+
+def _targets(promotion: Promotion) -> QuerySet[PromotionTarget]:
+    return promotion.targets.select_related("app", "release").defer("release__config")
 
 
 def _result(target: PromotionTarget) -> Result:
